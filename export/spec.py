@@ -4,22 +4,33 @@ A `ModelSpec` travels inside the exported file (JSON in ``metadata_props``), so 
 its Triton configuration, to check it and to describe it to a client. This module is free of torch and of onnxruntime:
 it is the only one that `neurips16.serving` takes from this room.
 
-    SpecError (ValueError)      a specification that contradicts itself, or a file that carries none
+Its one exception, `SpecError`, belongs to the tree in ``export/errors.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from neurips16.export.errors import ExportError
 
 METADATA_KEY = "neurips16.spec"
 FORMAT_VERSION = 1
 BATCH_DIM = "N"
+STORED_WEIGHTS = (
+    "stored_weights"  # a key of ModelSpec.provenance: "FP16" where large weights were rounded to halve the file
+)
+MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # a folder of the model repository carries it
+
+# What a specification asks for unless it has a reason: the exporter's own default opset, its best-trodden path, and the
+# newest IR version that the oldest supported Triton release loads (a test holds them against serving/release.py).
+DEFAULT_OPSET = 20
+DEFAULT_IR_VERSION = 10
 
 # KServe v2 name -> (NumPy dtype, ONNX TensorProto.DataType, protobuf name in config.pbtxt)
 DTYPES: dict[str, tuple[Any, int, str]] = {
@@ -35,7 +46,7 @@ DTYPES: dict[str, tuple[Any, int, str]] = {
 }
 
 
-class SpecError(ValueError):
+class SpecError(ExportError, ValueError):
     """A specification that contradicts itself, or an ONNX file that carries none."""
 
     exit_status = 2
@@ -52,8 +63,8 @@ class Tolerance:
     def __post_init__(self) -> None:
         if not self.reason.strip():
             raise SpecError("a tolerance needs a reason: say why this much difference is expected")
-        if self.rtol < 0 or self.atol < 0:
-            raise SpecError(f"a tolerance is not negative, got rtol={self.rtol}, atol={self.atol}")
+        if not (0 <= self.rtol < 1 and 0 <= self.atol < float("inf")):
+            raise SpecError(f"a tolerance lies in 0 <= rtol < 1, 0 <= atol < inf: got {self.rtol} and {self.atol}")
 
 
 EXACT = Tolerance(0.0, 0.0, "integers: there is nothing to round")
@@ -72,6 +83,8 @@ class TensorSpec:
     optional: bool = False  # inputs only
 
     def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise SpecError(f"tensor {self.name!r}: a tensor's name is an identifier in snake_case")
         if self.dtype not in DTYPES:
             raise SpecError(f"tensor {self.name!r}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
         for dim in self.dims:
@@ -92,6 +105,7 @@ class StateSpec:
     output: str
     dtype: str
     dims: tuple[int, ...]  # without the batch axis; states have fixed sizes
+    tolerance: Tolerance  # of one step
     initial: float = 0.0  # the value of every element at the start of a sequence
 
 
@@ -102,6 +116,11 @@ class MetricGate:
     name: str  # as `neurips16 evaluate --json` prints it
     allowed_loss: float  # absolute
     reason: str
+    lower_is_better: bool = False  # a rank, an error rate
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip() or not 0 <= self.allowed_loss < float("inf"):
+            raise SpecError(f"metric {self.name!r}: state a finite allowed loss of at least 0, and its reason")
 
 
 @dataclass(frozen=True)
@@ -127,8 +146,8 @@ class ModelSpec:
         parameters: plain facts that a client needs (alphabet, rates, sizes), as strings.
         metrics: the gates of the task's own metric.
         custom_ops: operators that need a function body or a native kernel.
-        opset, ir_version: what the file was written for.
         paper: title and section that specify the model.
+        opset, ir_version: what the file is written for.
         provenance: where the weights came from (data, run, metrics), as JSON values.
     """
 
@@ -138,9 +157,9 @@ class ModelSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch_size: int
-    opset: int
-    ir_version: int
     paper: str
+    opset: int = DEFAULT_OPSET
+    ir_version: int = DEFAULT_IR_VERSION
     states: tuple[StateSpec, ...] = ()
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
@@ -149,33 +168,78 @@ class ModelSpec:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = [t.name for t in (*self.inputs, *self.outputs)]
-        if len(set(names)) != len(names):
-            raise SpecError(f"model {self.name!r}: tensor names repeat: {', '.join(names)}")
+        if not MODEL_NAME.fullmatch(self.name):
+            raise SpecError(
+                f"model {self.name!r}: the name becomes a folder, so letters, digits, '_', '-' and '.' only"
+            )
+        if self.max_batch_size < 0:
+            raise SpecError(
+                f"model {self.name!r}: max_batch_size is at least 0 (no batch axis), got {self.max_batch_size}"
+            )
         if not self.outputs:
             raise SpecError(f"model {self.name!r} declares no output")
+        names = [t.name for t in (*self.graph_inputs, *self.graph_outputs)]
+        if len(set(names)) != len(names):
+            raise SpecError(f"model {self.name!r}: tensor names repeat: {', '.join(names)}")
         for tensor in (*self.inputs, *self.outputs):
-            batched = bool(tensor.dims) and tensor.dims[0] == BATCH_DIM
-            if batched != (self.max_batch_size > 0):
-                want = f"start with {BATCH_DIM!r}" if self.max_batch_size else f"not start with {BATCH_DIM!r}"
-                raise SpecError(
-                    f"model {self.name!r}: max_batch_size is {self.max_batch_size}, so the dims of {tensor.name!r} "
-                    f"must {want}, got {tensor.dims}"
-                )
+            self._check_dims(tensor)
         for tensor in self.outputs:
             if tensor.tolerance is None:
                 raise SpecError(f"model {self.name!r}: output {tensor.name!r} needs a tolerance (EXACT for integers)")
-        for output in self.labels:
-            if output not in {t.name for t in self.outputs}:
-                raise SpecError(f"model {self.name!r}: labels are given for {output!r}, which is no output")
+        self._check_labels()
         # The server pairs states by the order of their names: both lists must sort alike (DESIGN: a server bug).
         by_input = sorted(self.states, key=lambda s: s.input)
         if by_input != sorted(self.states, key=lambda s: s.output):
             raise SpecError(f"model {self.name!r}: state inputs and outputs must sort in the same order by name")
 
+    def _check_dims(self, tensor: TensorSpec) -> None:
+        batched = bool(tensor.dims) and tensor.dims[0] == BATCH_DIM
+        if batched != (self.max_batch_size > 0):
+            want = f"start with {BATCH_DIM!r}" if self.max_batch_size else f"not start with {BATCH_DIM!r}"
+            raise SpecError(
+                f"model {self.name!r}: max_batch_size is {self.max_batch_size}, so the dims of {tensor.name!r} "
+                f"must {want}, got {tensor.dims}"
+            )
+        if len(tensor.dims) < 1 + batched:  # the server's configuration cannot say "a scalar"
+            axis = "an axis of length 1 after the batch axis" if batched else "an axis of length 1"
+            raise SpecError(f"model {self.name!r}: {tensor.name!r} has dims {tensor.dims}; give it {axis}")
+
+    def _check_labels(self) -> None:
+        outputs = {t.name: t for t in self.outputs}
+        for name, labels in self.labels.items():
+            if name not in outputs:
+                raise SpecError(f"model {self.name!r}: labels are given for {name!r}, which is no output")
+            if any(not label.strip() or len(label.splitlines()) > 1 for label in labels):
+                raise SpecError(f"model {self.name!r}: a label of {name!r} is empty or longer than a line")
+            length = outputs[name].dims[-1]
+            if isinstance(length, int) and length != len(labels):
+                raise SpecError(f"model {self.name!r}: {name!r} counts {length} classes, got {len(labels)} labels")
+
+    @property
+    def graph_inputs(self) -> tuple[TensorSpec, ...]:
+        """What the ONNX graph takes, in order: the public inputs, then the states of the step before."""
+        return (*self.inputs, *(self._state_tensor(s, s.input) for s in self.states))
+
+    @property
+    def graph_outputs(self) -> tuple[TensorSpec, ...]:
+        """What the ONNX graph gives, in order: the public outputs, then the states for the next step."""
+        return (*self.outputs, *(self._state_tensor(s, s.output) for s in self.states))
+
+    def _state_tensor(self, state: StateSpec, name: str) -> TensorSpec:
+        batch = (BATCH_DIM,) if self.max_batch_size else ()
+        return TensorSpec(name, state.dtype, (*batch, *state.dims), "sequence state", tolerance=state.tolerance)
+
     def to_json(self) -> str:
-        """The specification as JSON; `from_json` is its inverse."""
-        return json.dumps({"format": FORMAT_VERSION, **dataclasses.asdict(self)}, ensure_ascii=False, sort_keys=True)
+        """The specification as JSON; `from_json` is its inverse.
+
+        Raises:
+            SpecError: the provenance holds what JSON cannot say.
+        """
+        raw = {"format": FORMAT_VERSION, **dataclasses.asdict(self)}
+        try:
+            return json.dumps(raw, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"model {self.name!r}: the specification cannot be written as JSON: {error}") from error
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -188,6 +252,8 @@ class ModelSpec:
             raw = json.loads(text)
         except json.JSONDecodeError as error:
             raise SpecError(f"the model's specification is not JSON: {error}") from error
+        if not isinstance(raw, dict):
+            raise SpecError(f"the model's specification is a JSON {type(raw).__name__}, expected an object")
         version = raw.pop("format", None)
         if version != FORMAT_VERSION:
             raise SpecError(f"the specification has format {version}, this version reads {FORMAT_VERSION}: export anew")
@@ -197,7 +263,7 @@ class ModelSpec:
                     **raw,
                     "inputs": tuple(_tensor(t) for t in raw["inputs"]),
                     "outputs": tuple(_tensor(t) for t in raw["outputs"]),
-                    "states": tuple(StateSpec(**{**s, "dims": tuple(s["dims"])}) for s in raw["states"]),
+                    "states": tuple(_state(s) for s in raw["states"]),
                     "labels": {k: tuple(v) for k, v in raw["labels"].items()},
                     "metrics": tuple(MetricGate(**m) for m in raw["metrics"]),
                     "custom_ops": tuple(Op(**o) for o in raw["custom_ops"]),
@@ -218,6 +284,10 @@ def _tensor(raw: dict[str, Any]) -> TensorSpec:
     )
 
 
+def _state(raw: dict[str, Any]) -> StateSpec:
+    return StateSpec(**{**raw, "dims": tuple(raw["dims"]), "tolerance": Tolerance(**raw["tolerance"])})
+
+
 def embed_spec(model: Any, spec: ModelSpec) -> None:
     """Write ``spec`` into an ``onnx.ModelProto``, in place of any that it carried."""
     kept = [p for p in model.metadata_props if p.key != METADATA_KEY]
@@ -235,9 +305,13 @@ def read_spec(model: str | Path | Any) -> ModelSpec:
     where = "the model"
     if isinstance(model, (str, Path)):
         import onnx
+        from google.protobuf.message import DecodeError
 
         where = str(model)
-        model = onnx.load(where, load_external_data=False)
+        try:
+            model = onnx.load(where, load_external_data=False)
+        except DecodeError as error:
+            raise SpecError(f"{where} is not an ONNX file: {error}") from error
     for prop in model.metadata_props:
         if prop.key == METADATA_KEY:
             return ModelSpec.from_json(prop.value)

@@ -1,0 +1,47 @@
+"""The exceptions of this room.
+
+    ExportError                     something about an exported model is wrong
+    ├── SpecError (ValueError)      a specification contradicts itself, or a file carries none    (export/spec.py)
+    ├── SignatureError              the graph's tensors are not what the specification says
+    ├── OperatorError               the graph's own operators are not those that the specification names
+    ├── ParityError                 a station's answer differs from torch's
+    ├── PublishError                a model could not, or must not, be put into a repository
+    ├── SessionError                ONNX Runtime could not make the session that was asked for
+    └── SystemRegistryError         a system is unknown, or its name is taken
+
+Each text says what was got, what was expected and what to do; a foreign error is kept as ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class ExportError(Exception):
+    """Something about an exported model is wrong."""
+
+    exit_status = 1
+
+
+class SignatureError(ExportError):
+    """The graph's inputs and outputs are not what the specification says."""
+
+
+class OperatorError(ExportError):
+    """The graph's own operators are not those that the specification names."""
+
+
+class ParityError(ExportError):
+    """At least one station answers differently from torch; the text lists every difference."""
+
+
+class PublishError(ExportError):
+    """A model could not, or must not, be put into a repository."""
+
+
+class SessionError(ExportError):
+    """ONNX Runtime could not make the session that was asked for."""
+
+
+class SystemRegistryError(ExportError):
+    """A system is unknown, or its name is taken already."""
+
+    exit_status = 2

@@ -1,0 +1,96 @@
+"""ONNX Runtime sessions, made in one place: the providers, threads and memory policy are always stated.
+
+ONNX Runtime falls back to the CPU in silence when a provider cannot be had; here that is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from neurips16.export.errors import SessionError
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+# What the runtime throws; it has no common base of its own, and each of these means that the model or a request is bad.
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_state.EPFail,
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+)
+
+_CUDA_OPTIONS = {
+    "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and never gives back what a long input took
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default searches anew for every new input shape, for seconds
+}
+_LOG_ERRORS_ONLY = 3
+
+
+def make_session(
+    path: str | os.PathLike[str],
+    *,
+    providers: Sequence[str] = (CPU,),
+    intra_op_threads: int = 1,
+    inter_op_threads: int = 1,
+    op_library: str | os.PathLike[str] | None = None,
+    device_id: int = 0,
+    enable_mem_arena: bool = True,
+) -> ort.InferenceSession:
+    """A session on ``path``.
+
+    Args:
+        path: the ONNX file.
+        providers: in order of preference; asked for CUDA, the CPU stands behind it for the few nodes (shapes) that
+            ONNX Runtime always keeps there.
+        intra_op_threads: threads inside one operator; 0 means one for each core.
+        inter_op_threads: operators at a time; above 1 the graph is run in parallel.
+        op_library: `libneurips16_ops.so`; without it our own operators run as their function bodies.
+        device_id: the GPU, for CUDA.
+        enable_mem_arena: keep the CPU's memory between runs.
+
+    Raises:
+        SessionError: the file or the library cannot be loaded, or a provider was asked for and is not to be had.
+    """
+    available = ort.get_available_providers()
+    missing = [provider for provider in providers if provider not in available]
+    if missing:
+        remedy = " (pip install onnxruntime-gpu in place of onnxruntime)" if CUDA in missing else ""
+        raise SessionError(
+            f"{', '.join(missing)} asked for, but this ONNX Runtime {ort.__version__} has "
+            f"{', '.join(available)}{remedy}"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = inter_op_threads
+    parallel = inter_op_threads != 1
+    options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = enable_mem_arena
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    named: list[Any] = [(CUDA, {"device_id": str(device_id), **_CUDA_OPTIONS}) if p == CUDA else p for p in providers]
+    if CUDA in providers and CPU not in providers:
+        named.append(CPU)
+    try:
+        if op_library is not None:
+            options.register_custom_ops_library(str(Path(op_library).resolve()))
+        session = ort.InferenceSession(os.fspath(path), options, providers=named)
+    except ORT_ERRORS as error:
+        raise SessionError(f"ONNX Runtime {ort.__version__} cannot load {os.fspath(path)}: {error}") from error
+    session.disable_fallback()  # else a run that fails on the GPU is repeated on the CPU, in silence
+    got = session.get_providers()
+    lost = [provider for provider in providers if provider not in got]
+    if lost:
+        raise SessionError(
+            f"{', '.join(lost)} asked for, but the session runs on {', '.join(got)}: "
+            f"is the driver there (nvidia-smi), and do CUDA and cuDNN fit ONNX Runtime {ort.__version__}?"
+        )
+    return session
