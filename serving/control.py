@@ -1,0 +1,67 @@
+"""The server's management calls, over its gRPC port, each with a deadline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tritonclient.grpc as grpc_client
+from tritonclient.utils import InferenceServerException
+
+CALL_S = 5.0
+LOAD_S = 1800.0  # an accelerator may compile an engine while a model loads
+
+ControlError = InferenceServerException
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One version of a model, as the server's index has it."""
+
+    model: str
+    version: str
+    state: str  # READY, LOADING, UNLOADING, UNAVAILABLE, or empty for a model that was never asked for
+    reason: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server takes it for ready."""
+        return self.state == "READY"
+
+
+class ServerControl:
+    """Health and model control of one server. Every call raises `ControlError` when it fails."""
+
+    def __init__(self, url: str):
+        self._client = grpc_client.InferenceServerClient(url)
+
+    def live(self) -> bool:
+        """Whether the server answers at all."""
+        try:
+            return self._client.is_server_live(client_timeout=CALL_S)
+        except ControlError:
+            return False
+
+    def server_version(self) -> str:
+        """The server's own version."""
+        return self._client.get_server_metadata(client_timeout=CALL_S).version
+
+    def index(self) -> list[ModelState]:
+        """Every version of every model of the repositories."""
+        answer = self._client.get_model_repository_index(client_timeout=CALL_S)
+        return [ModelState(m.name, m.version, m.state, m.reason) for m in answer.models]
+
+    def is_ready(self, model: str, version: str = "") -> bool:
+        """Whether the server takes a model for ready, rightly or not."""
+        return self._client.is_model_ready(model, version, client_timeout=CALL_S)
+
+    def load(self, model: str) -> None:
+        """Load a model, or what has changed of it."""
+        self._client.load_model(model, client_timeout=LOAD_S)
+
+    def unload(self, model: str) -> None:
+        """Unload a model. It answers the requests that it has already."""
+        self._client.unload_model(model, client_timeout=CALL_S)
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._client.close()

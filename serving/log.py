@@ -1,0 +1,55 @@
+"""The server's log: each line gets its level, goes to Python's logging, and the last ones are kept.
+
+Levels serve the reader only. Nothing decides by what a line says: readiness and load errors come from the server's
+own status calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections import deque
+
+logger = logging.getLogger("neurips16.serving.log")
+
+KEPT_LINES = 200
+_HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w./-]+:\d+\] ?(.*)")
+_LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
+# What this server says on every machine without a GPU: true, and of no use to anyone who asked for none.
+_NO_GPU_CHATTER = (
+    "CudaDriverHelper has not been initialized",
+    "CUDA memory pool disabled",
+    "Failed to initialize NVML",
+)
+
+
+class ServerLog:
+    """Collects the lines of one server. Safe to feed and to read from different threads."""
+
+    def __init__(self, *, gpu: bool):
+        self._gpu = gpu
+        self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
+        self._lock = threading.Lock()
+
+    def feed(self, line: str) -> None:
+        """Take one line, without its newline."""
+        level, text = self._classify(line)
+        with self._lock:
+            self._lines.append((level, text))
+        logger.log(level, "%s", text)
+
+    def tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
+        """The last ``count`` lines of at least ``level``, oldest first."""
+        with self._lock:
+            lines = [text for line_level, text in self._lines if line_level >= level]
+        return lines[-count:]
+
+    def _classify(self, line: str) -> tuple[int, str]:
+        match = _HEADER.match(line)
+        level, text = (_LEVELS[match[1]], match[2]) if match else (logging.INFO, line)
+        if not match and (not line.strip() or line[0] in "+|"):
+            level = logging.DEBUG  # the tables that the server draws at its start
+        if not self._gpu and any(chatter in text for chatter in _NO_GPU_CHATTER):
+            level = logging.DEBUG
+        return level, text.strip('"') if match else text

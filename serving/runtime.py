@@ -1,0 +1,129 @@
+"""The folder that one running server is assembled in: its backends, and the environment of its model processes.
+
+    <temporary>/neurips16-serve-XXXXXXXX/
+        lock                    held by the process that made the folder: one that nobody holds is left over
+        lib/                    libpython of this interpreter and, when built, our op library: the loader path
+        env/                    a minimal virtual environment: the stub takes its Python from `python3` on PATH
+        backends/python/        copies of the wheel's Python backend, with the stub beside its library
+        backends/onnxruntime/   our Python-based backend
+
+The stub ignores PYTHONPATH and PYTHONHOME (it runs Python isolated), so ``env`` is what decides the modules it finds:
+NumPy and ONNX Runtime from where this process has them, whatever environment the user's PATH leads to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from neurips16.serving.binary import OPS_LIBRARY, TritonBinary, find_libpython, find_ops_library, package_folders
+
+PREFIX = "neurips16-serve-"
+SHARED_MEMORY = Path("/dev/shm")
+BACKEND_SOURCES = Path(__file__).parent / "backends"
+
+
+class Runtime:
+    """A server's own folder, from `create` to `remove`."""
+
+    def __init__(self, folder: Path, lock: int, binary: TritonBinary):
+        self.folder = folder
+        self._lock = lock
+        self._binary = binary
+
+    @classmethod
+    def create(cls, binary: TritonBinary) -> Runtime:
+        """Assemble a fresh folder; those that ended servers left behind are removed first.
+
+        Raises:
+            MissingLibraryError: libpython was not found.
+        """
+        libpython, ops_library = find_libpython(), find_ops_library()
+        sweep()
+        name = f"{PREFIX}{uuid.uuid4().hex[:12]}"
+        hidden, folder = Path(tempfile.gettempdir()) / f".{name}", Path(tempfile.gettempdir()) / name
+        hidden.mkdir(mode=0o700)
+        lock = os.open(hidden / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden.rename(folder)  # only now: another server's sweep must never see it unlocked
+        runtime = cls(folder, lock, binary)
+        runtime._link_libraries(libpython, ops_library)
+        runtime._make_environment()
+        runtime._copy_backends()
+        return runtime
+
+    @property
+    def backends(self) -> Path:
+        """What the server is given as its backend directory."""
+        return self.folder / "backends"
+
+    @property
+    def shared_memory_prefix(self) -> str:
+        """How the names of this server's regions in /dev/shm begin."""
+        return f"{self.folder.name}-"
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables of the server and, through it, of its model processes."""
+        variables = dict(os.environ)
+        paths = {
+            "PATH": [str(self.folder / "env" / "bin")],
+            "LD_LIBRARY_PATH": [str(self.folder / "lib"), str(self._binary.libraries)],
+        }
+        for name, first in paths.items():
+            variables[name] = os.pathsep.join([*first, *filter(None, [variables.get(name)])])
+        return variables
+
+    def remove(self) -> None:
+        """Remove the folder, and what the server may have left in /dev/shm."""
+        for region in SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"):
+            region.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+    def _link_libraries(self, libpython: Path, ops_library: Path | None) -> None:
+        lib = self.folder / "lib"
+        lib.mkdir()
+        # Links, so that nothing else that lies beside these libraries gets ahead of the system's.
+        (lib / libpython.name).symlink_to(libpython)
+        if ops_library is not None:
+            (lib / OPS_LIBRARY).symlink_to(ops_library)
+
+    def _make_environment(self) -> None:
+        env = self.folder / "env"
+        packages = env / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        packages.mkdir(parents=True)
+        (env / "bin").mkdir()
+        base = Path(getattr(sys, "_base_executable", None) or sys.executable)
+        (env / "bin" / "python3").symlink_to(base)
+        (env / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
+        (packages / "serving.pth").write_text("".join(f"{folder}\n" for folder in package_folders()))
+
+    def _copy_backends(self) -> None:
+        # Copies, not links: the server resolves links and then misses the stub beside the library.
+        python = self.backends / "python"
+        shutil.copytree(self._binary.python_backend, python, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy2(self._binary.stub, python)
+        shutil.copytree(BACKEND_SOURCES, self.backends, ignore=shutil.ignore_patterns("__*"), dirs_exist_ok=True)
+
+
+def sweep() -> None:
+    """Remove what servers left behind whose process was killed and could not clean up itself."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:  # another user's, or being made or removed at this moment
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # its server runs
+            os.close(lock)
+            continue
+        for region in SHARED_MEMORY.glob(f"{folder.name}-*"):
+            region.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)

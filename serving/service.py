@@ -1,0 +1,98 @@
+"""What `neurips16 serve` does: prepare the repositories, start the server, follow it, stop it at a signal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from neurips16.serving.errors import ServerFailedError
+from neurips16.serving.triton import TritonServer
+
+logger = logging.getLogger("neurips16.serving")
+
+POLL_S = 0.2
+
+
+class Service:
+    """One run of the server in the foreground.
+
+    Args:
+        repositories: the model repositories.
+        host: the address to listen on.
+        ports: of gRPC, HTTP and metrics; 0 takes a free one.
+        models: the models to load, None for all.
+        timeout_s: how long they may take to load.
+        verbose: show all that the server says, not only what needs attention.
+    """
+
+    def __init__(
+        self,
+        repositories: Sequence[Path],
+        *,
+        host: str,
+        ports: tuple[int, int, int],
+        models: Sequence[str] | None,
+        timeout_s: float,
+        verbose: bool,
+    ):
+        grpc_port, http_port, metrics_port = ports
+        self._server = TritonServer(
+            list(repositories),
+            host=host,
+            grpc_port=grpc_port,
+            http_port=http_port,
+            metrics_port=metrics_port,
+            models=models,
+        )
+        self._timeout_s = timeout_s
+        self._verbose = verbose
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM.
+
+        Raises:
+            ServingError: it could not start, or the server ended by itself.
+        """
+        from neurips16.serving.repository import prepare
+
+        self._follow_log()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        for repository in self._server.repositories:
+            for change in prepare(repository):
+                logger.info("%s", change)
+        try:
+            self._server.start()
+            if self._server.wait_ready(self._timeout_s, abandon=self._stopping):
+                self._say_ready()
+                self._wait()
+        finally:
+            self._server.stop()
+        logger.info("stopped")
+
+    def _wait(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            status = self._server.wait(0)
+            if status is not None:
+                words = " | ".join(self._server.log_tail(3, level=logging.ERROR) or self._server.log_tail(3))
+                raise ServerFailedError(f"Triton ended by itself with status {status}: {words}")
+
+    def _say_ready(self) -> None:
+        models = ", ".join(sorted(self._server.models))
+        logger.info("ready: %s at %s (gRPC); Ctrl-C stops", models, self._server.url)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+
+    def _follow_log(self) -> None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+        root = logging.getLogger("neurips16")
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG if self._verbose else logging.INFO)

@@ -1,0 +1,301 @@
+"""A Triton server from pip, run on a model repository: started, watched, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from neurips16.serving.binary import check_packages, find_triton
+from neurips16.serving.control import ControlError, ModelState, ServerControl
+from neurips16.serving.errors import ModelFailedError, PortTakenError, RepositoryError, ServerFailedError
+from neurips16.serving.log import ServerLog
+from neurips16.serving.process import ServerProcess
+from neurips16.serving.runtime import Runtime
+from neurips16.serving.watch import StubWatcher
+
+logger = logging.getLogger("neurips16.serving.triton")
+
+READY_TIMEOUT_S = 120.0
+DRAIN_S = 10  # how long the server waits for the requests in hand when it is stopped
+STOP_S = 30.0  # after this it is killed
+POLL_S = 0.05
+
+
+class TritonServer:
+    """Triton on one or more model repositories; a context manager that is ready inside.
+
+    Args:
+        repository: a model repository, or several.
+        host: the address to listen on. Whoever reaches it can also load models, which means running code.
+        grpc_port: the port of the KServe v2 gRPC service; 0 takes a free one.
+        http_port, metrics_port: likewise; None leaves that service out.
+        models: the models to load; None loads all of the repository.
+        verbose: the level of Triton's own verbose log.
+    """
+
+    def __init__(
+        self,
+        repository: Path | str | Sequence[Path | str],
+        *,
+        host: str = "127.0.0.1",
+        grpc_port: int = 8001,
+        http_port: int | None = 8000,
+        metrics_port: int | None = 8002,
+        models: Sequence[str] | None = None,
+        verbose: int = 0,
+    ):
+        given = [repository] if isinstance(repository, (str, Path)) else list(repository)
+        self.repositories = [Path(folder).resolve() for folder in given]
+        self.host = host
+        self.ports = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
+        self._models = None if models is None else list(models)
+        self._verbose = verbose
+        self._wanted: set[str] = set()
+        self._log = ServerLog(gpu=has_gpu())
+        self._runtime: Runtime | None = None
+        self._process: ServerProcess | None = None
+        self._control: ServerControl | None = None
+        self._watcher: StubWatcher | None = None
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where clients reach the gRPC service, as HOST:PORT."""
+        return self._address("gRPC")
+
+    @property
+    def http_url(self) -> str:
+        """Where clients reach the HTTP service, as HOST:PORT."""
+        return self._address("HTTP")
+
+    @property
+    def models(self) -> set[str]:
+        """The models that this server was ready with."""
+        return set(self._wanted)
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._started().pid
+
+    @property
+    def restorations(self) -> int:
+        """How often a model was brought back whose process had died."""
+        return self._watcher.restorations if self._watcher else 0
+
+    def start(self) -> None:
+        """Start the server; `wait_ready` tells when it can be used.
+
+        Raises:
+            UnfitEnvironmentError: this environment cannot serve.
+            RepositoryError: a repository is no folder, or holds no model.
+            PortTakenError: another program listens on one of the ports.
+            ServerFailedError: the binary could not be started.
+        """
+        if self._process is not None:
+            raise RuntimeError("this server was started already: stop() it first")
+        check_packages()
+        binary = find_triton()
+        for repository in self.repositories:
+            check_repository(repository)
+        self.ports = claim_ports(self.host, self.ports)
+        self._runtime = Runtime.create(binary)
+        command = [str(binary.executable), *self._arguments(self._runtime)]
+        process = ServerProcess(command, self._runtime.environment(), self._log.feed)
+        try:
+            process.start()
+        except OSError as error:
+            self.stop()
+            raise ServerFailedError(f"{binary.executable} could not be started: {error}") from error
+        self._process = process
+
+    def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, *, abandon: threading.Event | None = None) -> bool:
+        """Wait until every model that was asked for is ready; False when ``abandon`` was set before.
+
+        Raises:
+            ServerFailedError: the server ended, or was not up within ``timeout_s``.
+            ModelFailedError: it is up, but models did not load; the text has the reason of each.
+        """
+        process = self._started()
+        deadline = time.monotonic() + timeout_s
+        control = ServerControl(self.url)
+        self._control = control
+        # The server opens its ports after the attempt to load all models.
+        while not control.live():
+            if process.poll() is not None:
+                raise ServerFailedError(
+                    f"Triton ended with status {process.poll()} before it was ready{self._last_words()}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerFailedError(f"Triton was not ready after {timeout_s:g} s{self._last_words()}")
+            if abandon is not None and abandon.is_set():
+                return False
+            time.sleep(POLL_S)
+        index = control.index()
+        self._wanted = set(self._models) if self._models is not None else {entry.model for entry in index}
+        failed = [entry for entry in index if entry.model in self._wanted and not entry.ready]
+        if failed:
+            raise ModelFailedError("; ".join(explain(entry) for entry in failed))
+        self._watcher = StubWatcher(process.pid, self.repositories, control, ControlError)
+        self._watcher.start()
+        return True
+
+    def ready(self) -> bool:
+        """Whether every model that was asked for can answer now. The server's own answer misses dead stubs."""
+        if self._process is None or self._watcher is None or self._control is None or self._process.poll() is not None:
+            return False
+        try:
+            ready = {entry.model for entry in self._control.index() if entry.ready}
+        except ControlError:
+            return False
+        return self._wanted <= ready and not self._watcher.broken()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for the server to end by itself; its exit status, None after ``timeout_s``."""
+        return self._started().wait(timeout_s)
+
+    def stop(self) -> None:
+        """Stop the server, in order where it can be, and remove all that it left. Does nothing when it is stopped."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        if self._process is not None and not self._process.stop(STOP_S):
+            logger.warning("Triton did not stop within %g s and was killed", STOP_S)
+        if self._control is not None:
+            self._control.close()
+        if self._runtime is not None:
+            self._runtime.remove()
+        self._watcher = self._process = self._control = self._runtime = None
+
+    def log_tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
+        """The last lines of the server's log that are of at least ``level``."""
+        return self._log.tail(count, level=level)
+
+    def _started(self) -> ServerProcess:
+        if self._process is None:
+            raise RuntimeError("the server is not started: call start() first")
+        return self._process
+
+    def _address(self, service: str) -> str:
+        port = self.ports[service]
+        if port is None:
+            raise RuntimeError(f"this server has no {service} service")
+        host = reachable_host(self.host)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _arguments(self, runtime: Runtime) -> list[str]:
+        """The command line of `tritonserver`."""
+        arguments = [f"--model-repository={repository}" for repository in self.repositories]
+        arguments += [
+            f"--backend-directory={runtime.backends}",
+            f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}",
+            # Explicit control lets a model be unloaded whose stub died. A model that fails must not end the server
+            # before it was asked for the reason.
+            "--model-control-mode=explicit",
+            "--exit-on-error=false",
+            f"--exit-timeout-secs={DRAIN_S}",
+            f"--log-verbose={self._verbose}",
+            f"--grpc-address={self.host}",
+            f"--grpc-port={self.ports['gRPC']}",
+        ]
+        arguments += [f"--load-model={model}" for model in (["*"] if self._models is None else self._models)]
+        if self.ports["HTTP"] is None:
+            arguments.append("--allow-http=false")
+        else:
+            arguments += [f"--http-address={self.host}", f"--http-port={self.ports['HTTP']}"]
+        if self.ports["metrics"] is None:
+            arguments.append("--allow-metrics=false")
+        else:
+            arguments += [f"--metrics-address={self.host}", f"--metrics-port={self.ports['metrics']}"]
+        if not has_gpu():
+            arguments += ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]
+        return arguments
+
+    def _last_words(self) -> str:
+        lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)
+        return f": {' | '.join(lines)}" if lines else ", without a word"
+
+
+def explain(entry: ModelState) -> str:
+    """Why a model version is not ready, on one line; the traceback that a Python backend adds is left out."""
+    version = f" version {entry.version}" if entry.version else ""
+    lines = [line.strip() for line in entry.reason.splitlines() if line.strip()]
+    reason = lines[0] if lines else f"the server has it as {entry.state or 'never asked for'}"
+    return f"model {entry.model!r}{version} did not load: {reason}"
+
+
+def check_repository(repository: Path) -> None:
+    """Refuse a folder that is no model repository.
+
+    Raises:
+        RepositoryError: it does not exist, is no folder, or no folder in it has a config.pbtxt or a version.
+    """
+    if not repository.is_dir():
+        raise RepositoryError(f"{repository} is no folder: name a model repository (MODEL/VERSION/model.onnx in it)")
+    for model in repository.iterdir():
+        if (model / "config.pbtxt").is_file() or any(version.is_file() for version in model.glob("[0-9]*/model.onnx")):
+            return
+    raise RepositoryError(
+        f"{repository} holds no model: expected MODEL/VERSION/model.onnx in it, as `neurips16 export` writes"
+    )
+
+
+def claim_ports(host: str, ports: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The ports to give the server, by service: a free one for 0, else the one named when nobody listens there.
+
+    Raises:
+        PortTakenError: somebody does, or the address is not one of this machine's.
+    """
+    claimed: dict[str, int | None] = {}
+    with contextlib.ExitStack() as stack:  # all are held until all are found, so that none is given twice
+        for service, port in ports.items():
+            if port is None:
+                claimed[service] = None
+                continue
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((host, port))
+            except OSError as error:
+                raise PortTakenError(
+                    f"port {port} on {host} cannot be had for {service} ({error.strerror or error}): "
+                    f"end what listens there, or choose another with --{service.lower()}-port"
+                ) from error
+            claimed[service] = listener.getsockname()[1]
+    return claimed
+
+
+def reachable_host(host: str) -> str:
+    """An address under which a client on this machine reaches a server that listens on ``host``."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "::1" if address.version == 6 else "127.0.0.1"
+    return host
+
+
+def has_gpu() -> bool:
+    """Whether the NVIDIA driver shows a GPU to this process."""
+    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
