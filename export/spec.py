@@ -181,7 +181,7 @@ class ModelSpec:
         names = [t.name for t in (*self.graph_inputs, *self.graph_outputs)]
         if len(set(names)) != len(names):
             raise SpecError(f"model {self.name!r}: tensor names repeat: {', '.join(names)}")
-        for tensor in (*self.inputs, *self.outputs):
+        for tensor in (*self.graph_inputs, *self.graph_outputs):
             self._check_dims(tensor)
         for tensor in self.outputs:
             if tensor.tolerance is None:

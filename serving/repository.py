@@ -1,0 +1,251 @@
+"""The model repository: ``config.pbtxt`` and label files, written from the specification inside each model.
+
+    <repository>/<model>/config.pbtxt              written here
+    <repository>/<model>/<output>_labels.txt       written here
+    <repository>/<model>/initial_state/<state>     written here, for states that do not start at zero
+    <repository>/<model>/<version>/model.onnx      published by `neurips16 export`
+
+A configuration is built and read through its protobuf type, so a field that Triton does not have cannot be written.
+One that starts with our first line is ours and is kept up to date; any other is a person's and is left as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+from neurips16.export.spec import DTYPES, ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
+from neurips16.serving.errors import RepositoryError
+from neurips16.serving.release import Release, preflight
+from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+BACKEND = "onnxruntime"
+CONFIG_FILE = "config.pbtxt"
+MODEL_FILE = "model.onnx"
+OP_LIBRARY = "libneurips16_ops.so"  # the bare name: both hosts find it through the loader's path
+STATE_FOLDER = "initial_state"  # Triton looks for a state's data file here
+
+HEADER = "# Written by `neurips16 serve` from what model.onnx says of itself; remove this line to keep your changes."
+
+# Long enough that requests under load are found waiting together, short against any model's run.
+MAX_QUEUE_DELAY_US = 500
+MAX_SEQUENCE_IDLE_US = 60_000_000
+MAX_CANDIDATE_SEQUENCES = 256
+
+
+def config_for(
+    spec: ModelSpec,
+    name: str | None = None,
+    *,
+    instances: int = 1,
+    kind: str = "KIND_AUTO",
+    keep_versions: int | None = 1,
+    max_queue_delay_us: int = MAX_QUEUE_DELAY_US,
+) -> ModelConfig:
+    """Triton's configuration of a model.
+
+    Args:
+        spec: what the model is.
+        name: the name on the server, where it is not ``spec.name``.
+        instances: copies that run at the same time (on each GPU, where there are any).
+        kind: KIND_AUTO takes the GPUs when there are some and else the CPU, so that one repository fits both.
+        keep_versions: how many of the newest versions are served; None serves all.
+        max_queue_delay_us: how long a request waits for others to share its batch.
+    """
+    config = ModelConfig(name=name or spec.name, backend=BACKEND, max_batch_size=spec.max_batch_size)
+    config.default_model_filename = MODEL_FILE
+    if keep_versions is None:
+        config.version_policy.all.SetInParent()
+    else:
+        config.version_policy.latest.num_versions = keep_versions
+    config.input.extend(_input(tensor, spec) for tensor in spec.inputs)
+    config.output.extend(_output(tensor, spec) for tensor in spec.outputs)
+    if spec.states:
+        # Not the direct strategy: it keeps a batch slot for each sequence, and pads those that have no request.
+        oldest = config.sequence_batching.oldest
+        oldest.max_candidate_sequences = MAX_CANDIDATE_SEQUENCES
+        oldest.max_queue_delay_microseconds = max_queue_delay_us
+        config.sequence_batching.max_sequence_idle_microseconds = MAX_SEQUENCE_IDLE_US
+        config.sequence_batching.state.extend(_state(state) for state in spec.states)
+    elif spec.max_batch_size > 0:
+        config.dynamic_batching.max_queue_delay_microseconds = max_queue_delay_us
+    config.instance_group.add(count=instances, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
+    for key, value in sorted(spec.parameters.items()):
+        config.parameters[key].string_value = value
+    if spec.custom_ops:
+        config.model_operations.op_library_filename.append(OP_LIBRARY)
+    return config
+
+
+def write_config(
+    model_path: str | Path, model_dir: str | Path, *, release: Release | str | None = None, **options: object
+) -> list[Path]:
+    """Write the configuration and what belongs to it for the model file ``model_path`` into ``model_dir``.
+
+    Args:
+        model_path: an exported file.
+        model_dir: the model's folder in the repository; its name is the model's name on the server.
+        release: the Triton release that must be able to load the model; by default the oldest supported one.
+        options: of `config_for`.
+
+    Returns:
+        The files whose content has changed.
+
+    Raises:
+        ReleaseError: the release cannot load the model.
+        SpecError: the file carries no specification.
+    """
+    preflight(model_path, release)
+    spec, model_dir = read_spec(model_path), Path(model_dir)
+    config = config_for(spec, model_dir.name, **options)  # type: ignore[arg-type]
+    wanted = {model_dir / CONFIG_FILE: render(config).encode()}
+    for output, labels in spec.labels.items():
+        wanted[model_dir / _labels_file(output)] = ("\n".join(labels) + "\n").encode()
+    for state in spec.states:
+        if state.initial != 0:
+            array = np.full(state.dims, state.initial, DTYPES[state.dtype][0])
+            wanted[model_dir / STATE_FOLDER / state.input] = array.tobytes()
+    changed = [path for path, content in wanted.items() if not path.is_file() or path.read_bytes() != content]
+    for path in changed:
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(wanted[path])
+        partial.replace(path)
+    return changed
+
+
+def render(config: ModelConfig) -> str:
+    """The text of a configuration of ours; `read_config` is its inverse."""
+    return f"{HEADER}\n{text_format.MessageToString(config, as_utf8=True)}"
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """Read a ``config.pbtxt``.
+
+    Raises:
+        RepositoryError: it is not there, or is no configuration of Triton's.
+    """
+    path = Path(path)
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
+    except OSError as error:
+        raise RepositoryError(f"cannot read {path}: {error.strerror}") from error
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise RepositoryError(f"{path} is no Triton model configuration: {error}") from error
+
+
+def prepare(repository: str | Path, *, release: Release | str | None = None) -> list[str]:
+    """Make every model of a repository ready to be served.
+
+    For each model folder: the newest version's own specification is read, the model is held against ``release``, and
+    the configuration is written where it is missing or outdated. A configuration that a person wrote is kept, and a
+    model that was not exported by us is left alone as long as it has one.
+
+    Returns:
+        The names of the models, sorted.
+
+    Raises:
+        RepositoryError: the folder is no repository, or a model cannot be served; the text names it and what to do.
+    """
+    repository = Path(repository)
+    if not repository.is_dir():
+        raise RepositoryError(f"{repository} is no folder: name a model repository, or export a model into one")
+    models = sorted(path for path in repository.iterdir() if path.is_dir())
+    if not models:
+        raise RepositoryError(f"{repository} holds no model: `neurips16 export SYSTEM --repository {repository}` first")
+    problems = []
+    for model_dir in models:
+        try:
+            _prepare_model(model_dir, release)
+        except RepositoryError as error:
+            problems.append(error)
+    if len(problems) > 1:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise RepositoryError(f"{len(problems)} models of {repository} cannot be served:{listed}") from problems[0]
+    if problems:
+        raise problems[0]
+    return [path.name for path in models]
+
+
+def newest_model(model_dir: str | Path) -> Path | None:
+    """The model file of the newest version, or None where no version has one of ours."""
+    numbered = [p for p in Path(model_dir).iterdir() if p.name.isdecimal() and p.name[0] != "0"]
+    files = [p / MODEL_FILE for p in sorted(numbered, key=lambda p: int(p.name)) if (p / MODEL_FILE).is_file()]
+    return files[-1] if files else None
+
+
+def _prepare_model(model_dir: Path, release: Release | str | None) -> None:
+    config_path, model_path = model_dir / CONFIG_FILE, newest_model(model_dir)
+    configured = config_path.is_file()
+    ours = configured and config_path.read_bytes().startswith(HEADER.encode())
+    if configured and not ours:
+        read_config(config_path)
+        if model_path is not None and _is_ours(model_path):
+            preflight(model_path, release)
+        return
+    if model_path is None:
+        raise RepositoryError(
+            f"{model_dir} has no <version>/{MODEL_FILE}"
+            f"{'' if configured else f' and no {CONFIG_FILE}'}: export the model again, or remove the folder"
+        )
+    try:
+        write_config(model_path, model_dir, release=release)
+    except SpecError as error:
+        raise RepositoryError(
+            f"model {model_dir.name!r}: {error}; export it with `neurips16 export`, or write {config_path} yourself"
+        ) from error
+    except OSError as error:
+        raise RepositoryError(f"model {model_dir.name!r}: cannot write its configuration: {error}") from error
+
+
+def _is_ours(model_path: Path) -> bool:
+    try:
+        read_spec(model_path)
+    except SpecError:
+        return False
+    return True
+
+
+def _input(tensor: TensorSpec, spec: ModelSpec) -> model_config_pb2.ModelInput:
+    return model_config_pb2.ModelInput(
+        name=tensor.name, data_type=_data_type(tensor.dtype), dims=_dims(tensor, spec), optional=tensor.optional
+    )
+
+
+def _output(tensor: TensorSpec, spec: ModelSpec) -> model_config_pb2.ModelOutput:
+    labels = _labels_file(tensor.name) if tensor.name in spec.labels else ""
+    return model_config_pb2.ModelOutput(
+        name=tensor.name, data_type=_data_type(tensor.dtype), dims=_dims(tensor, spec), label_filename=labels
+    )
+
+
+def _state(state: StateSpec) -> model_config_pb2.ModelSequenceBatching.State:
+    initial = model_config_pb2.ModelSequenceBatching.InitialState(
+        name=f"{state.input}_initial", data_type=_data_type(state.dtype), dims=state.dims
+    )
+    if state.initial == 0:
+        initial.zero_data = True
+    else:
+        initial.data_file = state.input
+    return model_config_pb2.ModelSequenceBatching.State(
+        input_name=state.input,
+        output_name=state.output,
+        data_type=_data_type(state.dtype),
+        dims=state.dims,
+        initial_state=[initial],
+    )
+
+
+def _dims(tensor: TensorSpec, spec: ModelSpec) -> list[int]:
+    """The axes as the configuration has them: without the batch axis, -1 where free."""
+    return [dim if isinstance(dim, int) else -1 for dim in tensor.dims[1 if spec.max_batch_size else 0 :]]
+
+
+def _data_type(dtype: str) -> int:
+    return model_config_pb2.DataType.Value(DTYPES[dtype][2])
+
+
+def _labels_file(output: str) -> str:
+    return f"{output}_labels.txt"
