@@ -1,0 +1,153 @@
+"""The client for asyncio programs: the operations of `Client`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import numpy as np
+from neurips16.clients import codec
+from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
+from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.operations import Attempts, explained, single
+from neurips16.clients.premise_index import PremiseIndex
+from neurips16.clients.premises import PremiseRanking, rank
+from neurips16.clients.statements import Statement
+from tritonclient.grpc import service_pb2_grpc
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """As `neurips16.clients.Client`, argument for argument; to be used within one event loop."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout: Timeout | None = None,
+        retry: Retry | None = None,
+        tls: TLS | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_in_flight: int = 4,
+        max_message_bytes: int = MAX_INT32,
+    ) -> None:
+        self.connection = Connection.of(
+            url,
+            timeout=timeout,
+            retry=retry,
+            tls=tls,
+            headers=headers,
+            max_in_flight=max_in_flight,
+            max_message_bytes=max_message_bytes,
+        )
+        self._channel: Any = None  # made by the first call: gRPC binds a channel to the running loop
+        self._stub: Any = None
+        self._closed = False
+
+    async def server_ready(self) -> bool:
+        """See `Client.server_ready`."""
+        return await self.run(single(codec.server_ready()))
+
+    async def models(self) -> list[ModelStatus]:
+        """See `Client.models`."""
+        return await self.run(single(codec.models()))
+
+    async def model_config(self, name: str) -> ModelConfig:
+        """See `Client.model_config`."""
+        return await self.run(single(codec.model_config(name)))
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Iterable[str] | None = None,
+        version: str = "",
+        sequence: SequenceStep | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `Client.infer`."""
+        rpc = codec.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
+        return await self.run(single(rpc))
+
+    async def rank_premises(
+        self,
+        conjecture: str | Statement,
+        premises: Sequence[str | Statement] | PremiseIndex,
+        *,
+        top_k: int | None = None,
+    ) -> PremiseRanking:
+        """See `Client.rank_premises`."""
+        return await self.run(rank(conjecture, premises, top_k=top_k))
+
+    async def run(self, operation: Operation[T]) -> T:
+        """See `Client.run`."""
+        operation = explained(operation)
+        step: Callable[[], Iterable[Rpc]] = partial(next, operation)
+        while True:
+            try:
+                group = step()
+            except StopIteration as stop:
+                return stop.value
+            try:
+                step = partial(operation.send, await self._perform(group))
+            except ClientError as error:
+                step = partial(operation.throw, error)
+
+    async def close(self) -> None:
+        """See `Client.close`."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _perform(self, group: Iterable[Rpc]) -> list:
+        """The answers to a group of calls, in its order, a bounded number of them under way at the same time."""
+        todo = enumerate(group)  # shared by the workers: each takes the next call that none has taken
+        answers: dict[int, Any] = {}
+
+        async def work() -> None:
+            for place, rpc in todo:
+                answers[place] = await self._call(rpc)
+
+        workers = [asyncio.create_task(work()) for _ in range(self.connection.max_in_flight)]
+        try:
+            await asyncio.gather(*workers)
+        finally:  # after an error, end what is under way
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return [answers[place] for place in range(len(answers))]
+
+    async def _call(self, rpc: Rpc[T]) -> T:
+        attempts = Attempts(rpc, self.connection)
+        while True:
+            if self._closed:
+                raise ClientClosedError("the client is closed: make a new one")
+            if self._stub is None:
+                self._channel = self.connection.channel(grpc.aio)
+                self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            try:
+                method = getattr(self._stub, rpc.method)
+                return rpc.decode(
+                    await method(rpc.request, timeout=attempts.remaining_s(), metadata=self.connection.metadata)
+                )
+            except grpc.RpcError as error:
+                if self._closed:
+                    raise ClientClosedError("the client was closed while a request was under way") from error
+                delay_s = attempts.delay_s(error)
+            await asyncio.sleep(delay_s)

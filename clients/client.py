@@ -1,0 +1,193 @@
+"""The client for ordinary programs: it blocks, and its methods may be called from any number of threads."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+from neurips16.clients import codec
+from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
+from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.operations import Attempts, explained, single
+from neurips16.clients.premise_index import PremiseIndex
+from neurips16.clients.premises import PremiseRanking, rank
+from neurips16.clients.statements import Statement
+from tritonclient.grpc import service_pb2_grpc
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to a KServe v2 server, such as Triton, over gRPC.
+
+    Args:
+        url: HOST:PORT of the gRPC port, or grpcs://HOST:PORT for TLS; else ``NEURIPS16_URL``, else localhost:8001.
+        timeout: the time limits of the calls; there always is one.
+        retry: how often UNAVAILABLE is tried again.
+        tls: certificates; else the ``NEURIPS16_TLS_…`` variables.
+        headers: sent with every call; else ``authorization`` from ``NEURIPS16_AUTHORIZATION``.
+        max_in_flight: how many requests of one operation are under way at the same time.
+        max_message_bytes: the largest message, both ways.
+
+    Raises:
+        InvalidInputError: an argument cannot be used. The server is asked nothing yet.
+
+    All methods raise what `neurips16.clients.errors` draws.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout: Timeout | None = None,
+        retry: Retry | None = None,
+        tls: TLS | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_in_flight: int = 4,
+        max_message_bytes: int = MAX_INT32,
+    ) -> None:
+        self.connection = Connection.of(
+            url,
+            timeout=timeout,
+            retry=retry,
+            tls=tls,
+            headers=headers,
+            max_in_flight=max_in_flight,
+            max_message_bytes=max_message_bytes,
+        )
+        self._channel = self.connection.channel(grpc)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._closed = False
+
+    def server_ready(self) -> bool:
+        """Whether the server says that it and its models are ready; an error where no server answers."""
+        return self.run(single(codec.server_ready()))
+
+    def models(self) -> list[ModelStatus]:
+        """Every model of the server's repository, loaded or not."""
+        return self.run(single(codec.models()))
+
+    def model_config(self, name: str) -> ModelConfig:
+        """The configuration of a loaded model: tensors, batch size and parameters."""
+        return self.run(single(codec.model_config(name)))
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Iterable[str] | None = None,
+        version: str = "",
+        sequence: SequenceStep | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """A model's outputs by name, as read-only arrays.
+
+        Args:
+            model: its name on the server.
+            inputs: arrays, or what NumPy makes one of, by name; batch axis first.
+            outputs: the names wanted; all, if None.
+            version: of the model; the server's choice, if empty.
+            sequence: for a model with state. Only a first step is tried again: a repeated later one would move the
+                state twice.
+            timeout_s: in place of ``Timeout.infer_s``.
+        """
+        rpc = codec.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
+        return self.run(single(rpc))
+
+    def rank_premises(
+        self,
+        conjecture: str | Statement,
+        premises: Sequence[str | Statement] | PremiseIndex,
+        *,
+        top_k: int | None = None,
+    ) -> PremiseRanking:
+        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+
+        Args:
+            conjecture: ``fof(name, role, formula).`` or a bare formula.
+            premises: the same, equal ones being encoded once; or an index, whose premises are encoded already.
+            top_k: how many to return; all, if None.
+        """
+        return self.run(rank(conjecture, premises, top_k=top_k))
+
+    def run(self, operation: Operation[T]) -> T:
+        """Perform an operation: a generator of groups of calls, see `neurips16.clients.codec`."""
+        operation = explained(operation)
+        step: Callable[[], Iterable[Rpc]] = partial(next, operation)
+        while True:
+            try:
+                group = step()
+            except StopIteration as stop:
+                return stop.value
+            try:
+                step = partial(operation.send, self._perform(group))
+            except ClientError as error:
+                step = partial(operation.throw, error)
+
+    def close(self) -> None:
+        """End the connection; calls under way fail."""
+        self._closed = True
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _perform(self, group: Iterable[Rpc]) -> list:
+        """The answers to a group of calls, in its order, a bounded number of them under way at the same time.
+
+        The calling thread is the only one: replies and waits before further attempts are events in its queue, so an
+        error, or Ctrl-C, ends what is under way at once.
+        """
+        arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        flying: dict[Any, tuple[int, Attempts]] = {}
+        waiting: list[tuple[float, int, Attempts]] = []  # a heap by the time of the next attempt
+        answers: dict[int, Any] = {}
+        todo = enumerate(group)
+        try:
+            while True:
+                while waiting and waiting[0][0] <= time.monotonic():
+                    _, place, attempts = heapq.heappop(waiting)
+                    flying[self._send(attempts, arrived)] = place, attempts
+                while len(flying) + len(waiting) < self.connection.max_in_flight and (item := next(todo, None)):
+                    attempts = Attempts(item[1], self.connection)
+                    flying[self._send(attempts, arrived)] = item[0], attempts
+                if not flying and not waiting:
+                    return [answers[place] for place in range(len(answers))]
+                try:
+                    call = arrived.get(timeout=max(0.0, waiting[0][0] - time.monotonic()) if waiting else None)
+                except queue.Empty:
+                    continue
+                place, attempts = flying.pop(call)
+                try:
+                    answers[place] = attempts.rpc.decode(call.result())
+                except grpc.RpcError as error:
+                    if self._closed:
+                        raise ClientClosedError("the client was closed while a request was under way") from error
+                    heapq.heappush(waiting, (time.monotonic() + attempts.delay_s(error), place, attempts))
+        finally:
+            for call in flying:
+                call.cancel()
+
+    def _send(self, attempts: Attempts, arrived: queue.SimpleQueue[Any]) -> Any:
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
+        rpc = attempts.rpc
+        call = getattr(self._stub, rpc.method).future(
+            rpc.request, timeout=attempts.remaining_s(), metadata=self.connection.metadata
+        )
+        call.add_done_callback(arrived.put)
+        return call

@@ -1,0 +1,233 @@
+"""A KServe v2 server in this process, with the three premise models as small NumPy functions and faults on demand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent import futures
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+import pytest
+from neurips16.clients.client import Client
+from neurips16.clients.connection import Retry, Timeout
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+
+EMBEDDING_SIZE = 16
+ALPHABET = " !$&(),0123456789:<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz|~"
+CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER = "conjecture_encoder", "premise_encoder", "premise_ranker"
+
+_DRAW = np.random.default_rng(16)
+_TABLES = {name: _DRAW.standard_normal((256, EMBEDDING_SIZE)) for name in (CONJECTURE_ENCODER, PREMISE_ENCODER)}
+WEIGHTS = _DRAW.standard_normal(EMBEDDING_SIZE + 1).astype(np.float32)
+
+
+def embed(model: str, code: bytes) -> np.ndarray:
+    """What the fake encoders answer for one formula [D]: order matters, so that a mixed-up row is seen."""
+    values = np.frombuffer(code, np.uint8)
+    if values.size == 0:
+        return np.zeros(EMBEDDING_SIZE, np.float32)
+    place = np.cos(np.arange(values.size))[:, None] + 1.5
+    return ((_TABLES[model][values] * place).sum(0) / values.size).astype(np.float32)
+
+
+def pair_score(conjecture: np.ndarray, premises: np.ndarray) -> np.ndarray:
+    """The ranker's scores [..., P]."""
+    return np.maximum(conjecture[..., None, :] + premises, 0) @ WEIGHTS[:-1] + WEIGHTS[-1]
+
+
+@dataclass
+class Faults:
+    """What the fake server does wrong, and what it saw."""
+
+    unavailable: int = 0  # that many calls are refused
+    fail_with: grpc.StatusCode | None = None  # every inference fails
+    delay_s: float = 0.0  # before each inference
+    missing: set[str] = field(default_factory=set)  # models that it does not know
+    unloaded: set[str] = field(default_factory=set)  # models that it knows, but has not loaded
+    builds: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    change_output: object = None  # (model, outputs) -> outputs
+    required_header: tuple[str, str] | None = None
+    calls: Counter = field(default_factory=Counter)
+    shapes: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    requests: list = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+
+class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
+    weights = WEIGHTS
+    embedding_size = EMBEDDING_SIZE
+    alphabet = ALPHABET
+    embed = staticmethod(embed)
+    pair_score = staticmethod(pair_score)
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.lock = threading.Lock()
+        self.max_batch_size = 8
+        self.max_length = 256
+        self.url = ""
+
+    def _enter(self, method: str, context: grpc.ServicerContext, model: str = "") -> None:
+        faults = self.faults
+        with self.lock:
+            faults.calls[method] += 1
+            refuse = faults.unavailable > 0
+            faults.unavailable -= refuse
+        if faults.required_header and faults.required_header not in context.invocation_metadata():
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+        if refuse:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        known = {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER, "echo"} - faults.missing - faults.unloaded
+        if model and model not in known:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{model}' is not found")
+
+    def ServerLive(self, request, context):  # noqa: N802
+        self._enter("ServerLive", context)
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request, context):  # noqa: N802
+        self._enter("ServerReady", context)
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    def RepositoryIndex(self, request, context):  # noqa: N802
+        self._enter("RepositoryIndex", context)
+        reply = service_pb2.RepositoryIndexResponse()
+        for name in {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER} - self.faults.missing:
+            if name in self.faults.unloaded:
+                reply.models.add(name=name, version="1", state="UNAVAILABLE", reason="unloaded")
+            else:
+                reply.models.add(name=name, version="1", state="READY")
+        return reply
+
+    def ModelConfig(self, request, context):  # noqa: N802
+        self._enter("ModelConfig", context, request.name)
+        config = model_config_pb2.ModelConfig(
+            name=request.name, backend="onnxruntime", max_batch_size=self.max_batch_size
+        )
+        parameters = {"build": self.faults.builds.get(request.name, "c0ffee")}
+        if request.name == RANKER:
+            parameters["embedding_size"] = str(EMBEDDING_SIZE)
+            config.input.add(name="conjecture", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE])
+            config.input.add(name="premises", data_type="TYPE_FP32", dims=[-1, EMBEDDING_SIZE])
+            config.output.add(name="scores", data_type="TYPE_FP32", dims=[-1])
+            config.output.add(name="output_weights", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE + 1])
+        else:
+            parameters |= {"alphabet": ALPHABET, "max_length": str(self.max_length)}
+            config.input.add(name="text", data_type="TYPE_UINT8", dims=[-1])
+            config.output.add(name="embedding", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE])
+        for key, value in (parameters | self.faults.parameters).items():
+            config.parameters[key].string_value = value
+        return service_pb2.ModelConfigResponse(config=config)
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        faults = self.faults
+        with self.lock:
+            faults.in_flight += 1
+            faults.most_in_flight = max(faults.in_flight, faults.most_in_flight)
+            faults.requests.append(request)
+        try:
+            self._enter("ModelInfer", context, request.model_name)
+            time.sleep(faults.delay_s)
+            if faults.fail_with is not None:
+                context.abort(faults.fail_with, "as asked")
+            inputs = {t.name: (t, raw) for t, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
+            if request.model_name == "echo":
+                return self._echo(request)
+            outputs = self._outputs(request.model_name, inputs, context)
+            if faults.change_output:
+                outputs = faults.change_output(request.model_name, outputs)
+            wanted = [o.name for o in request.outputs] or list(outputs)
+            reply = service_pb2.ModelInferResponse(model_name=request.model_name, model_version="1")
+            for name in wanted:
+                if name in outputs:
+                    value = outputs[name]
+                    datatype = {"f": "FP32", "d": "FP64"}[value.dtype.char]
+                    reply.outputs.add(name=name, datatype=datatype, shape=value.shape)
+                    reply.raw_output_contents.append(value.tobytes())
+            return reply
+        finally:
+            with self.lock:
+                faults.in_flight -= 1
+
+    def _echo(self, request):
+        reply = service_pb2.ModelInferResponse(model_name="echo")
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
+            reply.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            reply.raw_output_contents.append(raw)
+        return reply
+
+    def _outputs(self, model, inputs, context):
+        def take(name, datatype, numpy_dtype):
+            if name not in inputs or inputs[name][0].datatype != datatype:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"expected input '{name}' of {datatype}")
+            tensor, raw = inputs[name]
+            return np.frombuffer(raw, numpy_dtype).reshape(tuple(tensor.shape))
+
+        if model == RANKER:
+            conjecture, premises = take("conjecture", "FP32", "<f4"), take("premises", "FP32", "<f4")
+            self.faults.shapes.append((model, premises.shape))
+            weights = np.tile(WEIGHTS, (len(conjecture), 1))
+            return {"scores": pair_score(conjecture, premises).astype(np.float32), "output_weights": weights}
+        text = take("text", "UINT8", np.uint8)
+        self.faults.shapes.append((model, text.shape))
+        if len(text) > self.max_batch_size:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the batch is too large")
+        codes = [bytes(row).rstrip(b"\0").translate(None, b" \t\r\n")[: self.max_length] for row in text]
+        return {"embedding": np.stack([embed(model, code) for code in codes])}
+
+
+def _start(servicer: FakeServer, credentials: grpc.ServerCredentials | None = None) -> grpc.Server:
+    server = grpc.server(futures.ThreadPoolExecutor(16))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    add = server.add_insecure_port if credentials is None else lambda at: server.add_secure_port(at, credentials)
+    servicer.url = f"localhost:{add('localhost:0')}"
+    server.start()
+    return server
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    for name in ("URL", "TLS_CA", "TLS_CERTIFICATE", "TLS_KEY", "AUTHORIZATION"):
+        monkeypatch.delenv(f"NEURIPS16_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def _server():
+    servicer = FakeServer()
+    server = _start(servicer)
+    yield servicer
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def start_server():
+    """A function that starts one more fake server; all are stopped after the test."""
+    servers = []
+
+    def start(credentials: grpc.ServerCredentials | None = None) -> FakeServer:
+        servicer = FakeServer()
+        servers.append(_start(servicer, credentials))
+        return servicer
+
+    yield start
+    for server in servers:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def server(_server):
+    """The fake server, without faults."""
+    _server.faults = Faults()
+    _server.max_batch_size, _server.max_length = 8, 256
+    return _server
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.url, retry=Retry(attempts=4, initial_s=0.01, longest_s=0.02), timeout=Timeout(10, 10)) as client:
+        yield client

@@ -1,0 +1,164 @@
+import asyncio
+
+import numpy as np
+import pytest
+from neurips16.clients import AsyncClient, Statement
+from neurips16.clients.errors import (
+    InvalidInputError,
+    InvalidStatementError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    UnexpectedReplyError,
+)
+
+GOAL = "fof(t1_demo, axiom, (! [A] : r1(A, k1_demo)) )."
+PREMISES = [f"fof(t{i}_demo, axiom, (! [A] : {'r' * (i % 23 + 1)}{i}(A)) )." for i in range(2, 60)]
+
+
+def expected(server, goal, premises):
+    """The scores of the pairwise model, statement by statement."""
+    conjecture = server.embed("conjecture_encoder", Statement.parse(goal).code[: server.max_length].encode())
+    rows = [server.embed("premise_encoder", Statement.parse(p).code[: server.max_length].encode()) for p in premises]
+    return server.pair_score(conjecture, np.stack(rows))
+
+
+def test_ranks_as_the_pairwise_model(client, server):
+    ranking = client.rank_premises(GOAL, PREMISES)
+    scores = expected(server, GOAL, PREMISES)
+    order = np.argsort(-scores, kind="stable")
+    assert [p.index for p in ranking] == order.tolist()
+    assert [p.rank for p in ranking] == list(range(1, len(PREMISES) + 1))
+    assert [p.text for p in ranking] == [PREMISES[i] for i in order]
+    np.testing.assert_allclose([p.score for p in ranking], scores[order], rtol=1e-5, atol=1e-5)
+    assert ranking.truncated == ()
+    assert not ranking.conjecture_truncated
+
+
+def test_async_client_ranks_the_same(client, server):
+    async def ask():
+        async with AsyncClient(server.url) as other:
+            return await other.rank_premises(GOAL, PREMISES, top_k=7)
+
+    assert asyncio.run(ask()) == client.rank_premises(GOAL, PREMISES, top_k=7)
+
+
+def test_top_k(client):
+    whole = client.rank_premises(GOAL, PREMISES)
+    assert list(client.rank_premises(GOAL, PREMISES, top_k=5)) == list(whole)[:5]
+    assert len(client.rank_premises(GOAL, PREMISES, top_k=1000)) == len(PREMISES)
+    with pytest.raises(InvalidInputError, match="top_k"):
+        client.rank_premises(GOAL, PREMISES, top_k=0)
+
+
+def test_equal_shapes_in_bounded_batches_and_duplicates_once(client, server):
+    server.max_batch_size = 4
+    premises = [f"{'r' * n}(a)" for n in (10, 100, 11, 120, 250, 12, 13, 14, 15)]
+    ranking = client.rank_premises(GOAL, [*premises, *premises])
+    shapes = sorted(shape for model, shape in server.faults.shapes if model == "premise_encoder")
+    assert shapes == [(1, 256), (2, 64), (2, 128), (4, 64)]
+    assert len(ranking) == 2 * len(premises)
+    scores = {p.index: p.score for p in ranking}
+    assert all(scores[i] == scores[i + len(premises)] for i in range(len(premises)))
+
+
+def test_equal_scores_keep_their_order(client):
+    ranking = client.rank_premises(GOAL, ["p(a)", "q(b)", "p( a)", "p(a) "])
+    assert [p.index for p in ranking if p.index != 1] == [0, 2, 3]
+
+
+def test_several_requests_under_way_but_bounded(client, server):
+    server.max_batch_size = 1
+    server.faults.delay_s = 0.02
+    client.rank_premises(GOAL, PREMISES[:12])
+    assert 1 < server.faults.most_in_flight <= client.connection.max_in_flight
+
+
+def test_wrapper_and_white_space_do_not_matter(client):
+    forms = ["fof(x, axiom, (p(A) & q) ).", "(p(A) & q)", " ( p(A)\t& q ) ", "fof( 'a name' ,lemma,(p(A)&q))."]
+    scores = {p.score for p in client.rank_premises(GOAL, forms)}
+    assert len(scores) == 1
+
+
+def test_statements_over_the_maximum_length_are_named(client, server):
+    server.max_length = 100
+    long = "p(" + "a" * 200 + ")"
+    ranking = client.rank_premises(long, ["q", long, "r", long + "  "])
+    assert ranking.truncated == (1, 3)
+    assert ranking.conjecture_truncated
+    assert ranking.max_length == 100
+    wanted = expected(server, long, ["q", long])
+    scores = {p.index: p.score for p in ranking}
+    np.testing.assert_allclose([scores[0], scores[1]], wanted, rtol=1e-5)
+
+
+def test_white_space_does_not_count_as_length(client, server):
+    server.max_length = 100
+    assert client.rank_premises(GOAL, ["p( " + "a" * 90 + " " * 90 + ")"]).truncated == ()
+
+
+def test_empty_conjecture(client):
+    for nothing in ("", " \n", "fof(x, axiom, )."):
+        with pytest.raises(InvalidStatementError, match="conjecture is empty"):
+            client.rank_premises(nothing, PREMISES)
+
+
+def test_no_premises(client):
+    with pytest.raises(InvalidInputError, match="no premises"):
+        client.rank_premises(GOAL, [])
+    with pytest.raises(InvalidInputError, match="no premises"):
+        client.rank_premises(GOAL, "p(a)")  # a text is a sequence of texts, but never meant
+
+
+def test_empty_premise_names_its_place(client):
+    with pytest.raises(InvalidStatementError, match="premise 1 is empty"):
+        client.rank_premises(GOAL, ["p", " "])
+
+
+def test_character_outside_the_alphabet(client, server):
+    with pytest.raises(InvalidStatementError, match=r"premise 1, column 6: .*'é' \(U\+00E9\).*1 more") as caught:
+        client.rank_premises(GOAL, ["p(a)", "p(a) é", "\u00a0q"])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InvalidStatementError, match=r"the conjecture, column 1: .*'#'"):
+        client.rank_premises("#p", ["p(a)"])
+    assert server.faults.calls["ModelInfer"] == 0
+
+
+def test_missing_and_unloaded_models(client, server):
+    server.faults.unloaded = {"premise_ranker"}
+    with pytest.raises(ModelNotReadyError, match=r"'premise_ranker', but not loaded: unloaded"):
+        client.rank_premises(GOAL, PREMISES)
+    server.faults.unloaded, server.faults.missing = set(), {"premise_encoder"}
+    with pytest.raises(ModelNotFoundError, match=r"no model 'premise_encoder': it has conjecture_encoder, premise_r"):
+        client.rank_premises(GOAL, PREMISES)
+
+
+def test_models_of_different_training_runs(client, server):
+    server.faults.builds = {"premise_ranker": "f00d"}
+    with pytest.raises(UnexpectedReplyError, match=r"different training runs.*f00d"):
+        client.rank_premises(GOAL, PREMISES)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "text"),
+    [("max_length", "many", "max_length 'many'"), ("alphabet", "aé", "beyond ASCII"), ("build", "", "no parameter")],
+)
+def test_configurations_that_are_not_ours(client, server, parameter, value, text):
+    server.faults.parameters = {parameter: value}
+    with pytest.raises(UnexpectedReplyError, match=text):
+        client.rank_premises(GOAL, PREMISES)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda model, out: {k: v[:, :-1] for k, v in out.items()}, r"expected float32 \["),
+        (lambda model, out: {k: v * np.float32("nan") for k, v in out.items()}, "not finite"),
+        (lambda model, out: {k: v.astype(np.float64) for k, v in out.items()}, "float64"),
+        (lambda model, out: {}, "did not answer with"),
+    ],
+)
+@pytest.mark.parametrize("model", ["premise_encoder", "conjecture_encoder", "premise_ranker"])
+def test_answers_that_must_not_become_ranks(client, server, change, text, model):
+    server.faults.change_output = lambda name, out: change(name, out) if name == model else out
+    with pytest.raises(UnexpectedReplyError, match=text):
+        client.rank_premises(GOAL, PREMISES[:3])
