@@ -1,0 +1,28 @@
+"""The sub-command `neurips16 train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    context: typer.Context,
+    system: Annotated[str, typer.Argument(help="The system to train, such as deepmath.")],
+    data: Annotated[Path, typer.Option(help="The data set's folder, in its public layout.")],
+    preset: Annotated[str, typer.Option(help="A file of settings in training/presets/SYSTEM.")] = "paper",
+    output: Annotated[Path | None, typer.Option(help="Where the run goes; default runs/SYSTEM-PRESET.")] = None,
+) -> None:
+    """Train a system; a run that was stopped goes on from its last checkpoint.
+
+    Further options go to Lightning as they are: --model.learning_rate 0.002, --trainer.max_epochs 3,
+    --data.limit 1000; --print_config shows them all.
+    """
+    from neurips16.training.run import run_training
+
+    run_training(system, preset, data, output or Path("runs") / f"{system}-{preset}", context.args)
+
+
+train.context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}  # type: ignore[attr-defined]

@@ -1,0 +1,87 @@
+"""Encoders of token sequences: [N, C, T] features of any length to one vector [N, D] each.
+
+Every encoder takes the number of real positions beside the features and does not look past it: what stands in the
+padding never changes the answer. Sources: DeepMath (Irving et al. 2016), section 4, and the authors' published
+model definitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+KERNEL_SIZE = 5
+
+
+class ConvolutionStack(nn.Module):
+    """Unpadded convolutions of kernel 5, each with a ReLU; the published final network has strides 2, 2, 1."""
+
+    def __init__(self, in_channels: int, channels: Sequence[int], strides: Sequence[int]):
+        super().__init__()
+        if len(channels) != len(strides):
+            raise ValueError(f"one stride per layer: got {len(channels)} channel counts and {len(strides)} strides")
+        widths = [in_channels, *channels]
+        self.layers = nn.ModuleList(
+            nn.Conv1d(i, o, KERNEL_SIZE, stride=s) for i, o, s in zip(widths[:-1], widths[1:], strides, strict=True)
+        )
+        self.strides = tuple(strides)
+        # The shortest input with one output position: 29 for strides (2, 2, 1).
+        self.min_length = 1
+        for stride in reversed(self.strides):
+            self.min_length = (self.min_length - 1) * stride + KERNEL_SIZE
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, C, T] and lengths [N] to [N, D, T'] and lengths [N]; a short sequence is padded up with zeros."""
+        features = F.pad(features, (0, self.min_length))  # always: a graph has no branch on the length
+        lengths = lengths.clamp(min=self.min_length)
+        for layer, stride in zip(self.layers, self.strides, strict=True):
+            features = F.relu(layer(features))
+            lengths = (lengths - KERNEL_SIZE) // stride + 1
+        return features, lengths
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Convolutions, then the maximum over the positions that lie wholly inside the sequence."""
+
+    def __init__(self, in_channels: int, channels: Sequence[int], strides: Sequence[int]):
+        super().__init__()
+        self.stack = ConvolutionStack(in_channels, channels, strides)
+        self.out_features = channels[-1]
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """[N, C, T] and lengths [N] to [N, D]."""
+        features, lengths = self.stack(features, lengths)
+        outside = torch.arange(features.shape[2], device=features.device) >= lengths[:, None]  # [N, T']
+        # After a ReLU zero is the least value, so a zeroed position never wins the maximum.
+        return features.masked_fill(outside[:, None, :], 0.0).amax(dim=2)
+
+
+class RecurrentEncoder(nn.Module):
+    """The last state of an LSTM or a GRU, alone or over a convolution stack (the paper's CNN-LSTM)."""
+
+    def __init__(self, in_channels: int, hidden: int, cell: str, stack: ConvolutionStack | None = None):
+        super().__init__()
+        if cell not in ("lstm", "gru"):
+            raise ValueError(f"cell is 'lstm' or 'gru', got {cell!r}")
+        self.stack = stack
+        self.recurrent = (nn.LSTM if cell == "lstm" else nn.GRU)(in_channels, hidden, batch_first=True)
+        self.out_features = hidden
+        for name, parameter in self.recurrent.named_parameters():
+            if "weight" in name:
+                nn.init.trunc_normal_(parameter, std=0.01)
+            else:
+                nn.init.zeros_(parameter)
+        if cell == "lstm":  # gates are stored in the order input, forget, cell, output; forget bias 1
+            with torch.no_grad():
+                self.recurrent.bias_ih_l0[hidden : 2 * hidden] = 1.0
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """[N, C, T] and lengths [N] to [N, D]."""
+        if self.stack is not None:
+            features, lengths = self.stack(features, lengths)
+        states, _ = self.recurrent(features.transpose(1, 2))  # [N, T, D]
+        last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
+        return states.gather(1, last).squeeze(1)

@@ -1,0 +1,85 @@
+"""One training run: a preset, what the command line changes in it, and a folder that a stopped run resumes from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from neurips16.training.system import System, find_system
+
+LAST = "last.ckpt"
+_log = logging.getLogger(__name__)
+
+
+class _CommandLine(LightningCLI):
+    """LightningCLI for one system, with the system's own links from data to module."""
+
+    def __init__(self, system: System, args: ArgsType, **options: Any):
+        self._system = system
+        super().__init__(
+            system.module,
+            system.data,
+            args=args,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            **options,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0 leaves its own choice")
+        for source, target in self._system.links:
+            parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+
+
+def run_training(system_name: str, preset: str, data: Path, output: Path, extra: Sequence[str] = ()) -> None:
+    """Train a system as a preset says and leave in ``output``: checkpoints, ``config.yaml`` and ``metrics.csv``.
+
+    Args:
+        system_name: a system that `system_names` lists.
+        preset: the name of one of its presets.
+        data: the folder of the data set.
+        output: the run's folder; if it holds ``last.ckpt`` the run continues from there.
+        extra: further LightningCLI arguments, which win over the preset.
+
+    Raises:
+        UnknownSystemError: no such system or preset.
+        DataError: the data are not in their public layout.
+    """
+    system = find_system(system_name)
+    output.mkdir(parents=True, exist_ok=True)
+    every_epoch = ModelCheckpoint(
+        dirpath=output, filename="epoch{epoch:03d}", auto_insert_metric_name=False, every_n_epochs=1, save_top_k=-1
+    )
+    # A second callback, since one saves either by epochs or by steps: a killed run loses at most so many steps.
+    latest = ModelCheckpoint(
+        dirpath=output, filename=Path(LAST).stem, every_n_train_steps=100, enable_version_counter=False
+    )
+    arguments = ["--config", str(system.preset(preset)), f"--data.folder={data}", *extra]
+    line = _CommandLine(
+        system,
+        arguments,
+        run=False,
+        trainer_defaults={
+            "default_root_dir": str(output),
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": str(output), "name": "", "version": ""},
+            },
+            "callbacks": [every_epoch, latest],
+        },
+    )
+    resume = output / LAST
+    if resume.exists():
+        _log.warning("continuing from %s", resume)
+    line.trainer.fit(line.model, line.datamodule, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
