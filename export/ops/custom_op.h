@@ -1,0 +1,78 @@
+// What every operator of the library is made of: registration, and the border between C++ exceptions and ONNX Runtime.
+//
+// An operator registers itself: a file that ends with `const Registered<MyOp> registered;` is all that is needed. The
+// library is not linked to libonnxruntime: the API comes from the OrtApiBase that RegisterCustomOps is given.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <vector>
+
+#define ORT_API_MANUAL_INIT
+#include <onnxruntime_cxx_api.h>
+#undef ORT_API_MANUAL_INIT
+
+namespace neurips16 {
+
+inline constexpr const char* kDomain = "neurips16";
+
+// The oldest API that has all the kernels call: ParallelFor and shape inference came with ONNX Runtime 1.17.
+inline constexpr std::uint32_t kOrtApiVersion = 17;
+
+// The operators of this library, in the order in which their files were initialised.
+std::vector<const OrtCustomOp*>& registry();
+
+template <typename Op>
+struct Registered {
+  Registered() {
+    static const Op op;
+    registry().push_back(&op);
+  }
+};
+
+// Runs `body`, and turns what it throws into the status that ONNX Runtime expects at its C interface.
+template <typename Body>
+OrtStatus* as_status(Body&& body) noexcept {
+  try {
+    body();
+    return nullptr;
+  } catch (const Ort::Exception& error) {
+    return Ort::Status(error).release();
+  } catch (const std::exception& error) {
+    return Ort::Status(error.what(), ORT_RUNTIME_EXCEPTION).release();
+  }
+}
+
+[[noreturn]] inline void refuse(const std::string& what) { throw Ort::Exception(std::string(what), ORT_INVALID_ARGUMENT); }
+
+// A kernel implements `void compute(Ort::KernelContext&)`.
+template <typename Self>
+struct Kernel {
+  OrtStatus* ComputeV2(OrtKernelContext* raw) noexcept {
+    return as_status([&] {
+      Ort::KernelContext context(raw);
+      static_cast<Self*>(this)->compute(context);
+    });
+  }
+};
+
+// An operator implements the name and types of Ort::CustomOpBase and `static void infer_shape(Ort::ShapeInferContext&)`.
+template <typename Op, typename TKernel>
+struct CustomOp : Ort::CustomOpBase<Op, TKernel, /*WithStatus=*/true> {
+  CustomOp() {
+    OrtCustomOp::version = kOrtApiVersion;  // not that of the headers: an older ONNX Runtime would refuse it
+    OrtCustomOp::InferOutputShapeFn = [](const OrtCustomOp*, OrtShapeInferContext* raw) -> OrtStatus* {
+      return as_status([&] {
+        Ort::ShapeInferContext context(&Ort::GetApi(), raw);
+        Op::infer_shape(context);
+      });
+    };
+  }
+
+  OrtStatus* CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const noexcept {
+    return as_status([&] { *kernel = new TKernel(Ort::ConstKernelInfo(info)); });
+  }
+};
+
+}  // namespace neurips16
