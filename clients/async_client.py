@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -90,7 +90,7 @@ class AsyncClient:
     async def run(self, operation: Operation[T]) -> T:
         """See `Client.run`."""
         operation = explained(operation)
-        step: Callable[[], Iterable[Rpc]] = partial(next, operation)
+        step = partial(next, operation)
         while True:
             try:
                 group = step()

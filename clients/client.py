@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -122,7 +122,7 @@ class Client:
     def run(self, operation: Operation[T]) -> T:
         """Perform an operation: a generator of groups of calls, see `neurips16.clients.codec`."""
         operation = explained(operation)
-        step: Callable[[], Iterable[Rpc]] = partial(next, operation)
+        step = partial(next, operation)
         while True:
             try:
                 group = step()

@@ -142,7 +142,8 @@ def score(models: PremiseModels, conjecture: np.ndarray, premises: np.ndarray) -
         codec.infer(RANKER, {"conjecture": conjecture[None], "premises": block[None]}, outputs=["scores"])
         for block in blocks
     )
-    return np.concatenate([_output(a, RANKER, "scores", (1, len(b)))[0] for a, b in zip(answers, blocks, strict=True)])
+    scores = [_output(a, RANKER, "scores", (1, len(b)))[0] for a, b in zip(answers, blocks, strict=True)]
+    return np.concatenate([np.empty(0, np.float32), *scores])
 
 
 def output_weights(models: PremiseModels) -> Operation[np.ndarray]:
@@ -179,10 +180,12 @@ def rank(
     goal = conjecture if isinstance(conjecture, Statement) else Statement.parse(conjecture, where="the conjecture")
     if isinstance(premises, str) or len(premises) == 0:
         raise InvalidInputError("no premises: give a sequence of at least one statement")
-    index = premises if isinstance(premises, PremiseIndex) else None
-    statements = [] if index is not None else parse_all(premises)
-    if for_proof:
-        statements = [statement for statement in statements if not _is_same(statement, goal)]
+    index: PremiseIndex | None = None
+    statements: list[Statement] = []
+    if isinstance(premises, PremiseIndex):
+        index = premises
+    else:
+        statements = [s for s in parse_all(premises) if not (for_proof and s.is_same_as(goal))]
 
     models = yield from premise_models()
     if index is not None:
@@ -199,7 +202,7 @@ def rank(
         found = []
         for place in best(scores, None if for_proof else top_k):
             statement = Statement.parse(index.text(place), index=int(place))
-            if not (for_proof and _is_same(statement, goal)):
+            if not (for_proof and statement.is_same_as(goal)):
                 found.append((place, statement))
             if len(found) == top_k:
                 break
@@ -269,10 +272,6 @@ def check_build(index: PremiseIndex, models: PremiseModels) -> None:
             f"the index {index.path} was made by build {index.build} of the models, the server holds build "
             f"{models.build}: make a new index with `neurips16 index-premises`, at another path"
         )
-
-
-def _is_same(statement: Statement, goal: Statement) -> bool:
-    return statement.code == goal.code or (bool(goal.name) and statement.name == goal.name)
 
 
 def _batches(codes: list[str], models: PremiseModels, max_batch_size: int) -> Iterator[list[str]]:

@@ -7,14 +7,13 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from neurips16.clients.models_command import JsonOption, UrlOption
 
 if TYPE_CHECKING:
-    from neurips16.clients.premise_index import PremiseIndex
-    from neurips16.clients.premises import PremiseRanking
+    from neurips16.clients.premises import PremiseRanking, RankedPremise
     from neurips16.clients.statements import Statement
 
 ConjectureOption = Annotated[
@@ -37,15 +36,9 @@ def rank_premises(
     url: UrlOption = None,
 ) -> None:
     """Rank premises by how useful the model thinks each is to prove a conjecture."""
-    from neurips16.clients.client import Client
-    from neurips16.clients.premises import rank
     from neurips16.clients.statements import read_conjecture
 
-    goal, candidates = read_conjecture(conjecture), _candidates(premises, index)
-    with Client(url) as client, _progress(0 if index else len({s.code for s in candidates})) as advance:
-        ranking = client.run(rank(goal, candidates, top_k=top, progress=advance))
-    _note_conjecture(ranking)
-    _note_truncation(ranking.truncated, ranking.max_length, premises or index)
+    ranking = _ranked(read_conjecture(conjecture), premises, index, url, top_k=top)
     if as_json:
         typer.echo(json.dumps({"premises": [dataclasses.asdict(premise) for premise in ranking]}))
     else:
@@ -69,17 +62,112 @@ def index_premises(
     typer.echo(f"{index} holds {len(grown.index)} premises, {len(grown.added)} of them new (build {grown.index.build})")
 
 
-def _candidates(premises: Path | None, index: Path | None) -> Sequence[Statement] | PremiseIndex:
-    """The premises of a file or of an index, whichever was named."""
+def prove(
+    conjecture: ConjectureOption,
+    premises: PremisesOption = None,
+    index: IndexOption = None,
+    top: Annotated[
+        str, typer.Option(metavar="K,K,...", help="How many of the best premises to try, one after the other.")
+    ] = "64,128,256",
+    timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds for each try.")] = 5.0,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """Prove a conjecture with the E theorem prover from the premises that the model ranks best.
+
+    The conjecture itself is never among them and, with an index that holds a statement of its name, neither is
+    anything after that statement: in a library, later statements may be proved with earlier ones.
+    """
+    from neurips16.clients.prover import find_prover
+    from neurips16.clients.prover import prove as run_prover
+    from neurips16.clients.statements import read_conjecture
+
+    find_prover()
+    tops = _numbers(top)
+    goal = read_conjecture(conjecture)
+    ranking = _ranked(goal, premises, index, url, top_k=max(tops), for_proof=True)
+    attempts: list[dict[str, Any]] = []
+    used: list[RankedPremise] = []
+    for k in sorted({min(k, len(ranking)) for k in tops}):
+        result = run_prover(goal, [premise.text for premise in ranking[:k]], timeout_s=timeout_s)
+        attempts.append({"k": k, "status": result.status, "seconds": round(result.seconds, 3)})
+        if not as_json:
+            typer.echo(f"{goal.name or 'conjecture'} from the best {k}: {result.status} ({result.seconds:.2f} s)")
+        if result.proved:
+            used = [ranking[place] for place in result.used_places]
+            break
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "proved": result.proved,
+                    "k": k if result.proved else None,
+                    "seconds": round(sum(attempt["seconds"] for attempt in attempts), 3),
+                    "premises": [
+                        {"name": name, **dataclasses.asdict(premise)}
+                        for name, premise in zip(result.used, used, strict=True)
+                    ],
+                    "attempts": attempts,
+                    "proof": result.text,
+                }
+            )
+        )
+    elif result.proved:
+        typer.echo(f"The proof uses {len(used)} premises:")
+        _print_ranking(used)
+    else:
+        typer.echo("Not proved. More premises (--top) or more time (--timeout-s) may help.")
+
+
+def _numbers(text: str) -> list[int]:
+    from neurips16.clients.errors import InvalidInputError
+
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise InvalidInputError(f"--top is numbers over 0 with commas between them, such as 64,128,256, got {text!r}")
+    return [int(word) for word in words]
+
+
+def _ranked(
+    goal: Statement,
+    premises: Path | None,
+    index: Path | None,
+    url: str | None,
+    *,
+    top_k: int | None,
+    for_proof: bool = False,
+) -> PremiseRanking:
+    """Rank the premises of a file or of an index, whichever was named, and say what was not read to the end."""
+    from neurips16.clients.client import Client
     from neurips16.clients.errors import InvalidInputError
     from neurips16.clients.premise_index import PremiseIndex
+    from neurips16.clients.premises import rank
     from neurips16.clients.statements import read_premises
 
+    candidates: list[Statement] | PremiseIndex
     if premises is not None and index is None:
-        return read_premises(premises)
-    if index is not None and premises is None:
-        return PremiseIndex.open(index)
-    raise InvalidInputError("name the premises: either --premises FILE or --index INDEX")
+        candidates = read_premises(premises)
+        to_encode = len({statement.code for statement in candidates})
+    elif index is not None and premises is None:
+        candidates = PremiseIndex.open(index)
+        to_encode = 0
+    else:
+        raise InvalidInputError("name the premises: either --premises FILE or --index INDEX")
+    with Client(url) as client, _progress(to_encode) as advance:
+        ranking = client.run(rank(goal, candidates, top_k=top_k, for_proof=for_proof, progress=advance))
+    if ranking.conjecture_truncated:
+        _note(
+            f"the conjecture is longer than the {ranking.max_length} characters that the model reads (white space not "
+            f"counted), its end was cut off"
+        )
+    if premises:
+        _note_truncation(ranking.truncated, ranking.max_length, premises)
+    elif ranking.truncated:
+        _note(
+            f"{len(ranking.truncated)} of the {len(candidates)} premises in {index} are longer than the "
+            f"{ranking.max_length} characters that the model reads, their ends were cut off when they were indexed"
+        )
+    return ranking
 
 
 @contextlib.contextmanager
@@ -95,20 +183,11 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _note_truncation(truncated: Sequence[int], max_length: int, source: Path) -> None:
-    """Say which premises the model did not read to the end: lines count from 1, places in an index from 0."""
+    """Say which lines of a file the model did not read to the end."""
     if truncated:
-        places = f"places {_ranges(truncated)}" if source.is_dir() else f"lines {_ranges([i + 1 for i in truncated])}"
         _note(
             f"{len(truncated)} premises are longer than the {max_length} characters that the model reads (white space "
-            f"not counted), their ends were cut off: {places} of {source}"
-        )
-
-
-def _note_conjecture(ranking: PremiseRanking) -> None:
-    if ranking.conjecture_truncated:
-        _note(
-            f"the conjecture is longer than the {ranking.max_length} characters that the model reads (white space not "
-            f"counted), its end was cut off"
+            f"not counted), their ends were cut off: lines {_ranges([index + 1 for index in truncated])} of {source}"
         )
 
 
@@ -127,7 +206,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join("-".join(map(str, part)) for part in parts)
 
 
-def _print_ranking(ranking: PremiseRanking) -> None:
+def _print_ranking(ranking: Sequence[RankedPremise]) -> None:
     from neurips16.clients.tables import print_table
 
     print_table(

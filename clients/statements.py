@@ -17,7 +17,7 @@ _WRAPPER = re.compile(
     r"\s*fof\s*\(\s*(?P<name>'(?:[^'\\]|\\.)*'|[^\s,()']+)\s*,\s*(?P<role>\w+)\s*,(?P<formula>.*)\)\s*\.\s*",
     re.DOTALL | re.ASCII,
 )
-_BEGIN = re.compile(r"^\s*fof\s*\(", re.MULTILINE | re.ASCII)
+_NEXT = re.compile(r"\)\s*\.\s*fof\s*\(", re.ASCII)
 _COMMENT = "%"  # as TPTP has it
 _WHITE_SPACE = " \t\r\n\v\f"  # of ASCII only: any other is a character that no model knows
 _NO_WHITE_SPACE = str.maketrans("", "", _WHITE_SPACE)
@@ -38,18 +38,24 @@ class Statement:
         """The formula without white space: what a model reads, and what makes two statements the same."""
         return self.formula.translate(_NO_WHITE_SPACE)
 
+    def is_same_as(self, other: Statement) -> bool:
+        """Whether both state the same, or go by the same name."""
+        return self.code == other.code or (bool(self.name) and self.name == other.name)
+
     @classmethod
     def parse(cls, text: str, *, index: int = 0, where: str = "the statement") -> Statement:
         """Take the wrapper off.
 
         Raises:
-            InvalidStatementError: nothing is left.
+            InvalidStatementError: nothing is left, or several statements.
         """
         match = _WRAPPER.fullmatch(text)
         name, formula = (match["name"], match["formula"]) if match else ("", text)
         formula = formula.strip(_WHITE_SPACE)
         if not formula:
             raise InvalidStatementError(f"{where} is empty: give `fof(name, axiom, formula).` or a formula")
+        if _NEXT.search(formula):
+            raise InvalidStatementError(f"{where} holds several statements: give one")
         return cls(text, index, where, name, formula)
 
 
@@ -96,8 +102,6 @@ def read_conjecture(path: Path) -> Statement:
     text = "\n".join(lines).strip(_WHITE_SPACE)
     if not text:
         raise InvalidStatementError(f"the conjecture is empty: {path} holds no statement")
-    if (count := len(_BEGIN.findall(text))) > 1:
-        raise InvalidStatementError(f"{path} holds {count} statements: the conjecture is one")
     return Statement.parse(text, where=f"the conjecture in {path}")
 
 
