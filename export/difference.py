@@ -28,10 +28,11 @@ def compare(tensor: TensorSpec, got: np.ndarray, want: np.ndarray) -> tuple[Outp
         where = _first(nan)
         problems.append(f"{nan.sum()} of {nan.size} values are NaN, the first at {where}: {_pair(got, want, where)}")
 
-    # Integers go through float64 too, but only to say how far apart they are: whether they differ is decided exactly.
     with np.errstate(invalid="ignore", over="ignore"):
         absolute = np.where(got == want, 0.0, np.abs(got.astype(np.float64) - want.astype(np.float64)))
         absolute = np.where(np.isnan(absolute), np.inf, absolute)  # a NaN is infinitely far from everything
+        if want.dtype.kind != "f":  # float64 does not tell large integers apart, but they differ by 1 at least
+            absolute = np.maximum(absolute, got != want)
         magnitude = np.abs(want.astype(np.float64))
         relative = np.divide(absolute, magnitude, out=np.full(want.shape, np.inf), where=magnitude > 0)
         relative = np.where(absolute == 0, 0.0, np.where(np.isnan(relative), np.inf, relative))

@@ -7,6 +7,7 @@
     ├── ParityError                 a station's answer differs from torch's
     ├── PublishError                a model could not, or must not, be put into a repository
     ├── SessionError                ONNX Runtime could not make the session that was asked for
+    ├── OpError                     an operator of ours is unknown, or its library is not there   (export/ops)
     └── SystemRegistryError         a system is unknown, or its name is taken
 
 Each text says what was got, what was expected and what to do; a foreign error is kept as ``__cause__``.

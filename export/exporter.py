@@ -252,13 +252,16 @@ def _name_axes(model: onnx.ModelProto, spec: ModelSpec) -> list[str]:
     ]
     for kind, value, tensor in pairs:
         for axis, (symbol, name) in enumerate(zip(dims_of(value), tensor.dims, strict=False)):
-            if not isinstance(name, str) or not isinstance(symbol, str):
-                continue  # a constant on either side: check_signature compares those
+            if not isinstance(symbol, str):
+                continue  # a constant: check_signature says what is wrong with it, if anything is
+            readable = re.sub(r"\w+", lambda m: names.get(m[0], m[0]), symbol)
+            if not isinstance(name, str):
+                value.type.tensor_type.shape.dim[axis].dim_param = readable  # wrong, and check_signature will say so
+                continue
             where = f"{kind} {tensor.name!r}: axis {axis}"
             if symbol in names and names[symbol] != name:
                 problems.append(f"{where} is declared {name!r}, but the graph makes it equal to {names[symbol]!r}")
             elif kind == "output" and symbol not in names and name in from_inputs:
-                readable = re.sub(r"\w+", lambda m: names.get(m[0], m[0]), symbol)
                 problems.append(f"{where} is declared {name!r}, but the graph computes {readable!r}")
             else:
                 names[symbol] = name
@@ -295,10 +298,13 @@ def _attach_functions(model: onnx.ModelProto, spec: ModelSpec) -> None:
         return
     from neurips16.export import ops
 
-    bodies = ops.function_bodies(sorted(name for _, name in declared))
+    bodies = ops.function_bodies(sorted(name for _, name in declared), spec.opset)
     given = {(body.domain, body.name) for body in bodies}
     if given != declared:
         raise OperatorError(f"{spec.name}: export.ops has bodies for {_ops(given)}, needed are {_ops(declared)}")
+    other = {o.version for body in bodies for o in body.opset_import if o.domain == ""} - {spec.opset}
+    if other:  # ONNX's inliner would pass over them without a word
+        raise OperatorError(f"{spec.name}: bodies of {_ops(given)} have opset {other}, the model has {spec.opset}")
     model.functions.extend(bodies)
     imported = {entry.domain for entry in model.opset_import}
     for domain in sorted({domain for domain, _ in declared} - imported):

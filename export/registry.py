@@ -107,7 +107,8 @@ def get(name: str) -> System:
 def names() -> list[str]:
     """The names of all systems, sorted. Imports every module of the room: for listings and error texts."""
     for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__):
-        importlib.import_module(f"{PACKAGE}.{module.name}")
+        if not module.ispkg:
+            importlib.import_module(f"{PACKAGE}.{module.name}")
     for entry in entry_points(group=GROUP):
         entry.load()
     return sorted(_systems)

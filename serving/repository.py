@@ -144,7 +144,7 @@ def prepare(repository: str | Path, *, release: Release | str | None = None) -> 
     model that was not exported by us is left alone as long as it has one.
 
     Returns:
-        The names of the models, sorted.
+        What was changed, one sentence for each model; nothing when all was up to date.
 
     Raises:
         RepositoryError: the folder is no repository, or a model cannot be served; the text names it and what to do.
@@ -155,10 +155,13 @@ def prepare(repository: str | Path, *, release: Release | str | None = None) -> 
     models = sorted(path for path in repository.iterdir() if path.is_dir())
     if not models:
         raise RepositoryError(f"{repository} holds no model: `neurips16 export SYSTEM --repository {repository}` first")
-    problems = []
+    changes: list[str] = []
+    problems: list[RepositoryError] = []
     for model_dir in models:
         try:
-            _prepare_model(model_dir, release)
+            changed = _prepare_model(model_dir, release)
+            if changed:
+                changes.append(f"{model_dir.name}: wrote {', '.join(path.name for path in changed)}")
         except RepositoryError as error:
             problems.append(error)
     if len(problems) > 1:
@@ -166,7 +169,7 @@ def prepare(repository: str | Path, *, release: Release | str | None = None) -> 
         raise RepositoryError(f"{len(problems)} models of {repository} cannot be served:{listed}") from problems[0]
     if problems:
         raise problems[0]
-    return [path.name for path in models]
+    return changes
 
 
 def newest_model(model_dir: str | Path) -> Path | None:
@@ -176,7 +179,7 @@ def newest_model(model_dir: str | Path) -> Path | None:
     return files[-1] if files else None
 
 
-def _prepare_model(model_dir: Path, release: Release | str | None) -> None:
+def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]:
     config_path, model_path = model_dir / CONFIG_FILE, newest_model(model_dir)
     configured = config_path.is_file()
     ours = configured and config_path.read_bytes().startswith(HEADER.encode())
@@ -184,14 +187,14 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> None:
         read_config(config_path)
         if model_path is not None and _is_ours(model_path):
             preflight(model_path, release)
-        return
+        return []
     if model_path is None:
         raise RepositoryError(
             f"{model_dir} has no <version>/{MODEL_FILE}"
             f"{'' if configured else f' and no {CONFIG_FILE}'}: export the model again, or remove the folder"
         )
     try:
-        write_config(model_path, model_dir, release=release)
+        return write_config(model_path, model_dir, release=release)
     except SpecError as error:
         raise RepositoryError(
             f"model {model_dir.name!r}: {error}; export it with `neurips16 export`, or write {config_path} yourself"
