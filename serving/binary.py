@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import subprocess
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurips16.serving.errors import MissingLibraryError, MissingTritonError, UnfitEnvironmentError, WrongNumpyError
+
+logger = logging.getLogger("neurips16.serving.binary")
 
 DISTRIBUTION = "nvidia-pytriton"
 OPS_LIBRARY = "libneurips16_ops.so"
@@ -173,6 +176,22 @@ def check_packages() -> None:
             f"NumPy {version} is installed, but this Triton's Python backend needs NumPy 1 (under NumPy 2 it hands "
             "out empty arrays without an error): pip install 'numpy<2'"
         )
+
+
+def gpu_usable() -> bool:
+    """Whether there is a GPU here and an ONNX Runtime that can use it; one without the other is said in the log."""
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):
+        return False
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return True
+    logger.warning(
+        "there is a GPU, but onnxruntime %s is built for the CPU: models run on the CPU; to use the GPU, "
+        "pip uninstall onnxruntime && pip install 'neurips16[serving-gpu]'",
+        onnxruntime.__version__,
+    )
+    return False
 
 
 def package_folders() -> list[Path]:

@@ -19,25 +19,30 @@ _LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": lo
 # What this server says on every machine without a GPU: true, and of no use to anyone who asked for none.
 _NO_GPU_CHATTER = (
     "CudaDriverHelper has not been initialized",
-    "CUDA memory pool disabled",
+    "failed to allocate pinned system memory",
     "Failed to initialize NVML",
 )
+_TRACEBACK = r"\n\nAt:"  # how the Python backend begins one, escaped as the server's log has it
 
 
 class ServerLog:
     """Collects the lines of one server. Safe to feed and to read from different threads."""
 
-    def __init__(self, *, gpu: bool):
-        self._gpu = gpu
+    def __init__(self) -> None:
+        self._chatter: tuple[str, ...] = ()
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self._lock = threading.Lock()
+
+    def leave_out_gpu_chatter(self) -> None:
+        """Take what the server says about a missing GPU for no warning: none is meant to be used."""
+        self._chatter = _NO_GPU_CHATTER
 
     def feed(self, line: str) -> None:
         """Take one line, without its newline."""
         level, text = self._classify(line)
         with self._lock:
             self._lines.append((level, text))
-        logger.log(level, "%s", text)
+        logger.log(level, "%s", text.partition(_TRACEBACK)[0])
 
     def tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
         """The last ``count`` lines of at least ``level``, oldest first."""
@@ -50,6 +55,6 @@ class ServerLog:
         level, text = (_LEVELS[match[1]], match[2]) if match else (logging.INFO, line)
         if not match and (not line.strip() or line[0] in "+|"):
             level = logging.DEBUG  # the tables that the server draws at its start
-        if not self._gpu and any(chatter in text for chatter in _NO_GPU_CHATTER):
+        if any(chatter in text for chatter in self._chatter):
             level = logging.DEBUG
         return level, text.strip('"') if match else text

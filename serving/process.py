@@ -59,6 +59,11 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             return None
 
+    def kill(self) -> None:
+        """End the server and all that it started, at once."""
+        if _group_alive(self._running().pid):
+            os.killpg(self._running().pid, signal.SIGKILL)
+
     def stop(self, grace_s: float) -> bool:
         """End the server in order, then by force what is left after ``grace_s``; True when no force was needed."""
         process = self._running()
@@ -69,8 +74,7 @@ class ServerProcess:
         deadline = time.monotonic() + (1.0 if orderly else 0.0)
         while _group_alive(process.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if _group_alive(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
+        self.kill()
         self.wait(KILL_WAIT_S)
         self._thread.join(KILL_WAIT_S)
         return orderly

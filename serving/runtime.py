@@ -67,6 +67,10 @@ class Runtime:
         """How the names of this server's regions in /dev/shm begin."""
         return f"{self.folder.name}-"
 
+    def shared_memory_regions(self) -> list[Path]:
+        """This server's regions in /dev/shm."""
+        return list(SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"))
+
     def environment(self) -> dict[str, str]:
         """The environment variables of the server and, through it, of its model processes."""
         variables = dict(os.environ)
@@ -80,7 +84,7 @@ class Runtime:
 
     def remove(self) -> None:
         """Remove the folder, and what the server may have left in /dev/shm."""
-        for region in SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"):
+        for region in self.shared_memory_regions():
             region.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)

@@ -65,8 +65,7 @@ class Service:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         for repository in self._server.repositories:
-            for change in prepare(repository):
-                logger.info("%s", change)
+            prepare(repository)
         try:
             self._server.start()
             if self._server.wait_ready(self._timeout_s, abandon=self._stopping):
@@ -88,6 +87,8 @@ class Service:
         logger.info("ready: %s at %s (gRPC); Ctrl-C stops", models, self._server.url)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stopping.is_set():  # asked twice: do not wait for the requests in hand
+            self._server.kill()
         self._stopping.set()
 
     def _follow_log(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from neurips16.serving.binary import check_packages, find_triton
+from neurips16.serving.binary import check_packages, find_triton, gpu_usable
 from neurips16.serving.control import ControlError, ModelState, ServerControl
 from neurips16.serving.errors import ModelFailedError, PortTakenError, RepositoryError, ServerFailedError
 from neurips16.serving.log import ServerLog
@@ -58,7 +58,8 @@ class TritonServer:
         self._models = None if models is None else list(models)
         self._verbose = verbose
         self._wanted: set[str] = set()
-        self._log = ServerLog(gpu=has_gpu())
+        self._gpu = False
+        self._log = ServerLog()
         self._runtime: Runtime | None = None
         self._process: ServerProcess | None = None
         self._control: ServerControl | None = None
@@ -119,9 +120,15 @@ class TritonServer:
         for repository in self.repositories:
             check_repository(repository)
         self.ports = claim_ports(self.host, self.ports)
+        self._gpu = gpu_usable()
         self._runtime = Runtime.create(binary)
         command = [str(binary.executable), *self._arguments(self._runtime)]
-        process = ServerProcess(command, self._runtime.environment(), self._log.feed)
+        environment = self._runtime.environment()
+        if not self._gpu:
+            # KIND_AUTO then means the CPU, and KIND_GPU is refused, as on a machine without a GPU.
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+            self._log.leave_out_gpu_chatter()
+        process = ServerProcess(command, environment, self._log.feed)
         try:
             process.start()
         except OSError as error:
@@ -186,6 +193,15 @@ class TritonServer:
             self._runtime.remove()
         self._watcher = self._process = self._control = self._runtime = None
 
+    def kill(self) -> None:
+        """End the server at once, with requests in hand; `stop` is still needed after it. Safe in a signal handler."""
+        if self._process is not None:
+            self._process.kill()
+
+    def shared_memory_regions(self) -> list[Path]:
+        """This server's regions in /dev/shm: each model instance has one."""
+        return self._runtime.shared_memory_regions() if self._runtime else []
+
     def log_tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
         """The last lines of the server's log that are of at least ``level``."""
         return self._log.tail(count, level=level)
@@ -226,7 +242,7 @@ class TritonServer:
             arguments.append("--allow-metrics=false")
         else:
             arguments += [f"--metrics-address={self.host}", f"--metrics-port={self.ports['metrics']}"]
-        if not has_gpu():
+        if not self._gpu:
             arguments += ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]
         return arguments
 
@@ -294,8 +310,3 @@ def reachable_host(host: str) -> str:
     if address.is_unspecified:
         return "::1" if address.version == 6 else "127.0.0.1"
     return host
-
-
-def has_gpu() -> bool:
-    """Whether the NVIDIA driver shows a GPU to this process."""
-    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
