@@ -1,8 +1,8 @@
 """How a system says that it can be exported and evaluated.
 
 The module ``export/<system>.py`` calls `register` once, at import; a package of a user's own does the same in a module
-that it names as an entry point of the group ``neurips16.systems``. Nothing lists the systems: asking for one by name
-imports its module.
+that it names as an entry point of the group ``neurips16.exports`` (the group ``neurips16.systems`` is training's, and
+its entries are what can be trained). Nothing lists the systems: asking for one by name imports its module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-GROUP = "neurips16.systems"
+GROUP = "neurips16.exports"
 PACKAGE = "neurips16.export"
 
 
@@ -41,17 +41,18 @@ class ExportedModel:
 
 @dataclass(frozen=True)
 class Station:
-    """Where a metric is measured: exactly one of the three is given."""
+    """Where a metric is measured: exactly one of the four is given."""
 
     checkpoint: Path | None = None
     model: Path | None = None  # an ONNX file
     url: str | None = None  # a server, HOST:PORT
+    baseline: str | None = None  # a method without a network, by its name in the system
 
     def __post_init__(self) -> None:
-        given = [name for name in ("checkpoint", "model", "url") if getattr(self, name) is not None]
+        given = [name for name in ("checkpoint", "model", "url", "baseline") if getattr(self, name) is not None]
         if len(given) != 1:
             raise SystemRegistryError(
-                f"name exactly one of a checkpoint, a model file and a server's URL, got {', '.join(given) or 'none'}"
+                f"name one of a checkpoint, a model file, a server's URL and a baseline, got {', '.join(given) or 'none'}"
             )
 
 
@@ -62,13 +63,17 @@ class System:
     Attributes:
         name: the same in training/, export/ and on the command line.
         models: checkpoint and data folder (or None) to the models to export, in the order in which to publish them.
-        evaluate: station, data folder and split ("test" or "all") to metrics, one flat mapping with the same names at
-            every station.
+        evaluate: station, data folder, split ("test" or "all") and options to metrics, one flat mapping with the same
+            names at every station.
+        options: name to explanation of the options that ``evaluate`` knows.
+        quick_options: with which ``evaluate`` measures the gated metrics at an export, and no more.
     """
 
     name: str
     models: Callable[[Path, Path | None], Sequence[ExportedModel]]
-    evaluate: Callable[[Station, Path, str], Mapping[str, float]]
+    evaluate: Callable[[Station, Path, str, Mapping[str, str]], Mapping[str, float]]
+    options: Mapping[str, str] = field(default_factory=dict)
+    quick_options: Mapping[str, str] = field(default_factory=dict)
 
 
 _systems: dict[str, System] = {}
