@@ -86,13 +86,13 @@ def explained(operation: Operation[T]) -> Operation[T]:
         if index is None:
             raise
         states = [status for status in index if status.name == error.model]
-        if not states:
+        if not states and isinstance(error, ModelNotFoundError):
             ready = sorted({status.name for status in index if status.ready})
             loaded = f"it has {', '.join(ready)}" if ready else "it has no model loaded"
             raise ModelNotFoundError(
                 f"the server has no model {error.model!r}: {loaded}", code=error.code, model=error.model
             ) from error
-        if not any(status.ready for status in states):
+        if states and not any(status.ready for status in states):
             reason = next((status.reason for status in states if status.reason), "it was not asked to load it")
             raise ModelNotReadyError(
                 f"the server has model {error.model!r}, but not loaded: {reason}", code=error.code, model=error.model

@@ -87,10 +87,15 @@ def prove(
     proof = _PROOF.search(output)
     if status != "Theorem" or proof is None:
         return ProofResult(status, False, (), (), seconds, "")
-    names = [name for name in used_axioms(proof[1].splitlines()) if name in problem.places]
-    places = tuple(kept[problem.places[name]] for name in names)
+    axioms = {problem.places[name]: name for name in used_axioms(proof[1].splitlines()) if name in problem.places}
+    places = sorted(axioms)
     return ProofResult(
-        status, True, tuple(given[p].name or n for n, p in zip(names, places, strict=True)), places, seconds, proof[1]
+        status,
+        True,
+        tuple(given[kept[place]].name or axioms[place] for place in places),
+        tuple(kept[place] for place in places),
+        seconds,
+        proof[1],
     )
 
 

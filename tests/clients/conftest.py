@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 from neurips16.clients.client import Client
+from neurips16.clients.command import main
 from neurips16.clients.connection import Retry, Timeout
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
@@ -181,11 +182,11 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return {"embedding": np.stack([embed(model, code) for code in codes])}
 
 
-def _start(servicer: FakeServer, credentials: grpc.ServerCredentials | None = None) -> grpc.Server:
-    server = grpc.server(futures.ThreadPoolExecutor(16))
+def _start(servicer: FakeServer, credentials: grpc.ServerCredentials | None = None, port: str | int = 0) -> grpc.Server:
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     add = server.add_insecure_port if credentials is None else lambda at: server.add_secure_port(at, credentials)
-    servicer.url = f"localhost:{add('localhost:0')}"
+    servicer.url = f"localhost:{add(f'localhost:{port}')}"
     server.start()
     return server
 
@@ -209,9 +210,10 @@ def start_server():
     """A function that starts one more fake server; all are stopped after the test."""
     servers = []
 
-    def start(credentials: grpc.ServerCredentials | None = None) -> FakeServer:
+    def start(credentials: grpc.ServerCredentials | None = None, port: str | int = 0) -> FakeServer:
         servicer = FakeServer()
-        servers.append(_start(servicer, credentials))
+        servicer.server = _start(servicer, credentials, port)
+        servers.append(servicer.server)
         return servicer
 
     yield start
@@ -231,3 +233,17 @@ def server(_server):
 def client(server):
     with Client(server.url, retry=Retry(attempts=4, initial_s=0.01, longest_s=0.02), timeout=Timeout(10, 10)) as client:
         yield client
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Run `neurips16 …` in this process: (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["neurips16", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run

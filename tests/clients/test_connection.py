@@ -1,0 +1,96 @@
+import grpc
+import grpc.aio
+import pytest
+from neurips16.clients.connection import TLS, Address, Connection, Retry, Timeout
+from neurips16.clients.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "secure"),
+    [
+        ("host:9000", "host:9000", None),
+        ("host", "host:8001", None),
+        ("[::1]:9000", "[::1]:9000", None),
+        ("grpc://a.example:1", "a.example:1", False),
+        ("grpcs://a.example/", "a.example:8001", True),
+    ],
+)
+def test_urls(url, target, secure):
+    address = Address.parse(url)
+    assert str(address) == target
+    assert address.secure is secure
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host:8000", "host:0", "host:65536", "host:port", "a b:1", "host:1/path", ":1", "::1"]
+)
+def test_urls_that_are_none(url):
+    with pytest.raises(InvalidInputError, match="HOST:PORT"):
+        Address.parse(url)
+
+
+def test_url_comes_from_the_argument_then_the_environment_then_the_default(monkeypatch):
+    assert Connection.of().url == "localhost:8001"
+    monkeypatch.setenv("NEURIPS16_URL", "there:1")
+    assert Connection.of().url == "there:1"
+    assert Connection.of("here:2").url == "here:2"
+
+
+def test_tls_and_credentials_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("NEURIPS16_TLS_CA", "ca.pem")
+    monkeypatch.setenv("NEURIPS16_AUTHORIZATION", "Bearer x")
+    connection = Connection.of("there:1")
+    assert connection.tls == TLS(ca="ca.pem")
+    assert connection.metadata == (("authorization", "Bearer x"),)
+    assert Connection.of("there:1", headers={"Custom": "y"}).metadata == (("custom", "y"),)
+
+
+def test_tls_follows_the_scheme():
+    assert Connection.of("grpcs://there").tls == TLS()
+    assert Connection.of("there").tls is None
+    with pytest.raises(InvalidInputError, match="say grpcs://there:8001"):
+        Connection.of("grpc://there", tls=TLS())
+
+
+def test_tls_files():
+    with pytest.raises(InvalidInputError, match="together"):
+        TLS(certificate="a.pem")
+    with pytest.raises(InvalidInputError, match=r"'/no/ca.pem' cannot be read: No such file"):
+        Connection.of("there", tls=TLS(ca="/no/ca.pem")).channel(grpc)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Timeout(infer_s=0), lambda: Timeout(control_s=float("inf")), lambda: Retry(attempts=0)]
+)
+def test_values_that_make_no_sense(make):
+    with pytest.raises(InvalidInputError, match="got"):
+        make()
+    with pytest.raises(InvalidInputError, match="got 0"):
+        Connection.of(max_in_flight=0)
+    with pytest.raises(InvalidInputError, match="got"):
+        Connection.of(max_message_bytes=2**40)
+
+
+@pytest.mark.parametrize("headers", [{"a b": "x"}, {"a": "x\ny"}, {"a": "é"}])
+def test_headers_that_grpc_would_not_send(headers):
+    with pytest.raises(InvalidInputError, match="header"):
+        Connection.of(headers=headers)
+
+
+def test_backoff_grows_to_its_bound_and_is_jittered():
+    retry = Retry(initial_s=0.1, longest_s=1.0)
+    assert [retry.delay_s(n, draw=lambda: 1.0) for n in (1, 2, 3, 4, 5, 6)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1, 1])
+    assert retry.delay_s(3, draw=lambda: 0.0) == 0
+    assert len({retry.delay_s(3) for _ in range(20)}) > 1
+
+
+def test_this_machine_is_asked_directly_and_others_through_a_proxy():
+    direct = ("grpc.enable_http_proxy", 0)
+    assert direct in Connection.of("localhost:1").options()
+    assert direct in Connection.of("127.0.0.1:1").options()
+    assert direct in Connection.of("[::1]:1").options()
+    assert direct not in Connection.of("example.org:1").options()
+
+
+def test_message_size_reaches_the_channel():
+    assert ("grpc.max_receive_message_length", 1000) in Connection.of(max_message_bytes=1000).options()

@@ -1,0 +1,122 @@
+"""TLS and mutual TLS, with certificates made on the spot."""
+
+import asyncio
+import shutil
+import subprocess
+
+import grpc
+import pytest
+from neurips16.clients import TLS, AsyncClient, Client, Retry
+from neurips16.clients.errors import InvalidInputError, ServerUnavailableError
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
+ONCE = Retry(attempts=1)
+
+
+def _openssl(*arguments, cwd):
+    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+def _authority(folder, name):
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    _openssl(*make.split(), "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem", cwd=folder)
+
+
+def _signed(folder, name, authority, extension=""):
+    make = "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    _openssl(*make.split(), "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr", cwd=folder)
+    (folder / "extension").write_text(extension)
+    sign = (
+        f"x509 -req -days 2 -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -out {name}.pem"
+    )
+    _openssl(*sign.split(), "-extfile", "extension", cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificates")
+    _authority(folder, "authority")
+    _authority(folder, "stranger")
+    _signed(folder, "server", "authority", "subjectAltName=DNS:localhost,DNS:models.example")
+    _signed(folder, "user", "authority")
+    _signed(folder, "intruder", "stranger")
+    return folder
+
+
+@pytest.fixture
+def tls_url(folder, start_server):
+    """A server that shows its certificate and asks for none."""
+    pair = ((folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes())
+    return start_server(grpc.ssl_server_credentials([pair])).url
+
+
+@pytest.fixture
+def mutual_url(folder, start_server):
+    """A server that wants the client's certificate, too."""
+    pair = ((folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes())
+    authority = (folder / "authority.pem").read_bytes()
+    return start_server(grpc.ssl_server_credentials([pair], authority, require_client_auth=True)).url
+
+
+def test_tls(folder, tls_url):
+    with Client(f"grpcs://{tls_url}", tls=TLS(ca=folder / "authority.pem")) as client:
+        assert client.server_ready()
+
+
+def test_tls_from_the_environment(folder, tls_url, monkeypatch):
+    monkeypatch.setenv("NEURIPS16_TLS_CA", str(folder / "authority.pem"))
+    with Client(tls_url) as client:
+        assert client.server_ready()
+
+
+def test_async_tls(folder, tls_url):
+    async def ask():
+        async with AsyncClient(tls_url, tls=TLS(ca=folder / "authority.pem")) as client:
+            return await client.server_ready()
+
+    assert asyncio.run(ask())
+
+
+@pytest.mark.parametrize("tls", [TLS(), None])
+def test_a_server_of_an_unknown_authority_is_refused(tls, folder, tls_url):
+    with Client(tls_url, tls=tls, retry=ONCE) as client, pytest.raises(ServerUnavailableError):
+        client.server_ready()
+
+
+def test_a_server_of_another_authority_is_refused(folder, tls_url):
+    with (
+        Client(tls_url, tls=TLS(ca=folder / "stranger.pem"), retry=ONCE) as client,
+        pytest.raises(ServerUnavailableError),
+    ):
+        client.server_ready()
+
+
+def test_the_name_in_the_certificate_counts(folder, tls_url):
+    ca = folder / "authority.pem"
+    with Client(tls_url, tls=TLS(ca=ca, server_name="models.example"), retry=ONCE) as client:
+        assert client.server_ready()
+    with (
+        Client(tls_url, tls=TLS(ca=ca, server_name="other.example"), retry=ONCE) as client,
+        pytest.raises(ServerUnavailableError),
+    ):
+        client.server_ready()
+
+
+def test_mutual_tls(folder, mutual_url):
+    def tls(name):
+        return TLS(ca=folder / "authority.pem", certificate=folder / f"{name}.pem", key=folder / f"{name}.key")
+
+    with Client(mutual_url, tls=tls("user"), retry=ONCE) as client:
+        assert client.server_ready()
+    for refused in (tls("intruder"), TLS(ca=folder / "authority.pem")):
+        with Client(mutual_url, tls=refused, retry=ONCE) as client, pytest.raises(ServerUnavailableError):
+            client.server_ready()
+
+
+def test_a_file_that_is_no_certificate(folder, tls_url):
+    (folder / "text.pem").write_text("hello")
+    with (
+        pytest.raises((InvalidInputError, ServerUnavailableError)),
+        Client(tls_url, tls=TLS(ca=folder / "text.pem"), retry=ONCE) as client,
+    ):
+        client.server_ready()
