@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurips16.export.errors import (
+        EvaluationError,
         ExportError,
         OperatorError,
         ParityError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "EXACT": "spec",
+    "EvaluationError": "errors",
     "ExportError": "errors",
     "ExportedModel": "registry",
     "MetricGate": "spec",
@@ -69,6 +71,7 @@ _MODULES = {
 
 __all__ = [
     "EXACT",
+    "EvaluationError",
     "ExportError",
     "ExportedModel",
     "MetricGate",

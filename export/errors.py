@@ -8,6 +8,7 @@
     ├── PublishError                a model could not, or must not, be put into a repository
     ├── SessionError                ONNX Runtime could not make the session that was asked for
     ├── OpError                     an operator of ours is unknown, or its library is not there   (export/ops)
+    ├── EvaluationError             a metric was asked for in a way that cannot be measured
     └── SystemRegistryError         a system is unknown, or its name is taken
 
 Each text says what was got, what was expected and what to do; a foreign error is kept as ``__cause__``.
@@ -40,6 +41,12 @@ class PublishError(ExportError):
 
 class SessionError(ExportError):
     """ONNX Runtime could not make the session that was asked for."""
+
+
+class EvaluationError(ExportError):
+    """A metric was asked for in a way that cannot be measured."""
+
+    exit_status = 2
 
 
 class SystemRegistryError(ExportError):

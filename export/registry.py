@@ -52,7 +52,8 @@ class Station:
         given = [name for name in ("checkpoint", "model", "url", "baseline") if getattr(self, name) is not None]
         if len(given) != 1:
             raise SystemRegistryError(
-                f"name one of a checkpoint, a model file, a server's URL and a baseline, got {', '.join(given) or 'none'}"
+                "name one of a checkpoint, a model file, a server's URL and a baseline, "
+                f"got {', '.join(given) or 'none'}"
             )
 
 

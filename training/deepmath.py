@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from neurips16.training.data.deepmath import Conjecture, normalise
-from neurips16.training.data.deepmath_batches import Batch, Statements, TokenStore, statements
+from neurips16.training.data.deepmath_batches import Batch, Statements, TokenStore
 from neurips16.training.data.deepmath_module import DeepMathData
 from neurips16.training.data.deepmath_tokens import Tokenizer
 from neurips16.training.layers.sequence_encoders import ConvolutionalEncoder, ConvolutionStack, RecurrentEncoder
 from neurips16.training.system import System, SystemModule, load_module
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 LEVELS = ("character", "word", "definition")
 ENCODERS = ("cnn", "lstm", "gru", "cnn_lstm")
@@ -61,8 +60,8 @@ class StatementEncoder(nn.Module):
         inside = (tokens >= 0)[:, None, :]
         tokens = tokens.clamp(min=0)
         if self.embedding is None:
-            classes = torch.arange(self.vocabulary_size, device=tokens.device)[None, :, None]
-            features = (tokens[:, None, :] == classes).to(torch.float32)  # [N, V, T]
+            classes = torch.arange(self.vocabulary_size, device=tokens.device)
+            features = (tokens[:, :, None] == classes).to(torch.float32).transpose(1, 2)  # [N, V, T]
         else:
             features = self.embedding(tokens).transpose(1, 2)  # [N, E, T]
         return self.body(features * inside, lengths)
@@ -168,7 +167,9 @@ class DeepMath(SystemModule):
         words = [word for word in self.hparams.vocabulary if word in definitions]
         encoded = stage1.encode_texts([definitions[word] for word in words], stage1.premise_encoder.encode)
         if encoded.shape[1] != table.shape[1]:
-            raise ValueError(f"embedding_size is {table.shape[1]}, but stage 1 encodes to {encoded.shape[1]}: set it so")
+            raise ValueError(
+                f"embedding_size is {table.shape[1]}, but stage 1 encodes to {encoded.shape[1]}: set it so"
+            )
         scale = encoded.std() if len(words) else torch.tensor(1.0)
         known = dict(zip(words, encoded, strict=True))
         with torch.no_grad():
@@ -243,7 +244,9 @@ class DeepMath(SystemModule):
     # -- hard negative mining
 
     @torch.no_grad()
-    def mine(self, store: TokenStore, conjectures: Sequence[Conjecture], *, pool: int, keep: int, seed: int) -> dict[int, np.ndarray]:
+    def mine(
+        self, store: TokenStore, conjectures: Sequence[Conjecture], *, pool: int, keep: int, seed: int
+    ) -> dict[int, np.ndarray]:
         """The premises that are wrongly ranked highest: ``keep`` of a random ``pool``, for each conjecture.
 
         Only statements before the conjecture are drawn, never its useful premises.

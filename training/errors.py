@@ -1,9 +1,9 @@
 """Errors of the training room.
 
-    TrainingError (Exception)
-    ├── DataError            a folder or a file that is not in the public layout of its data set
-    ├── CheckpointError      a checkpoint that cannot be read, or is of another system
-    └── UnknownSystemError   a system or a preset that does not exist
+TrainingError (Exception)
+├── DataError            a folder or a file that is not in the public layout of its data set
+├── CheckpointError      a checkpoint that cannot be read, or is of another system
+└── UnknownSystemError   a system or a preset that does not exist
 """
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-
 from neurips16.training.system import System, find_system
 
 LAST = "last.ckpt"
@@ -74,7 +73,7 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
             "default_root_dir": str(output),
             "logger": {
                 "class_path": "lightning.pytorch.loggers.CSVLogger",
-                "init_args": {"save_dir": str(output), "name": "", "version": ""},
+                "init_args": {"save_dir": str(output), "name": "metrics"},  # a new version each time it continues
             },
             "callbacks": [every_epoch, latest],
         },

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import lightning
 import torch
-
 from neurips16.training.errors import CheckpointError, UnknownSystemError
 
 PRESETS = Path(__file__).parent / "presets"
@@ -58,7 +57,7 @@ class SystemModule(lightning.LightningModule):
         """Add the system's name and the versions that trained it."""
         checkpoint[CHECKPOINT_KEY] = {
             "system": self.system,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a TorchVersion would not be a plain value
             "neurips16": version("neurips16"),
             "commit": _commit(),
             "processor": platform.processor() or platform.machine(),

@@ -12,13 +12,11 @@ import hashlib
 import lzma
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-
 from neurips16.training.errors import DataError
 
 TEST_SHARE, VALIDATION_SHARE = 10, 2  # per cent of the conjectures; DeepMath holds out 10 %
@@ -125,7 +123,7 @@ def _library_order(folder: Path) -> Iterable[str]:
         if (path := folder / stem).is_file():
             return path.read_text(encoding="utf-8").splitlines()
         if (path := folder / f"{stem}.xz").is_file():
-            return lzma.open(path, "rt", encoding="utf-8").read().splitlines()
+            return lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
     return ()
 
 
@@ -154,7 +152,7 @@ def read_definitions(folder: str | Path, library: Library) -> dict[str, str]:
     if plain.is_file():
         text = plain.read_text(encoding="utf-8")
     elif (packed := plain.with_suffix(".tsv.xz")).is_file():
-        text = lzma.open(packed, "rt", encoding="utf-8").read()
+        text = lzma.decompress(packed.read_bytes()).decode("utf-8")
     else:
         raise DataError(f"{folder} has no definitions.tsv(.xz): definition embeddings need it")
     index = {name: i for i, name in enumerate(library.names)}

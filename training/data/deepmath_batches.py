@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from neurips16.training.data.deepmath import Conjecture
+from torch import Tensor
 
 
 class TokenStore:
@@ -102,7 +101,9 @@ def make_batch(
     for row, (conjecture, mine) in enumerate(zip(conjectures, lists, strict=True)):
         own = np.searchsorted(premises, mine)
         # A premise that is useful here is no negative; nor is the conjecture itself.
-        forbidden = np.append(np.searchsorted(premises, conjecture.useful), np.searchsorted(premises, conjecture.statement))
+        forbidden = np.append(
+            np.searchsorted(premises, conjecture.useful), np.searchsorted(premises, conjecture.statement)
+        )
         drawn = np.setdiff1d(rng.integers(len(premises), size=random_negatives), np.append(forbidden, own))
         both = np.concatenate([own, drawn])
         pairs.append(np.stack([np.full(len(both), row), both], axis=1))

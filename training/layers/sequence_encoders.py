@@ -16,6 +16,22 @@ from torch.nn import functional as F
 KERNEL_SIZE = 5
 
 
+class TextConvolution(nn.Conv1d):
+    """A convolution whose training does not depend on how many different lengths it meets.
+
+    oneDNN compiles a kernel for every input shape, and statements come in thousands of shapes: measured on a CPU, that
+    halved the rate of training. So in training the windows are laid out and multiplied; the result is the same.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, C, T] to [N, O, T']."""
+        if not self.training:
+            return super().forward(features)
+        windows = features.unfold(2, self.kernel_size[0], self.stride[0])  # [N, C, T', K]
+        windows = windows.transpose(1, 2).flatten(2)  # [N, T', C * K]
+        return F.linear(windows, self.weight.flatten(1), self.bias).transpose(1, 2)
+
+
 class ConvolutionStack(nn.Module):
     """Unpadded convolutions of kernel 5, each with a ReLU; the published final network has strides 2, 2, 1."""
 
@@ -25,7 +41,8 @@ class ConvolutionStack(nn.Module):
             raise ValueError(f"one stride per layer: got {len(channels)} channel counts and {len(strides)} strides")
         widths = [in_channels, *channels]
         self.layers = nn.ModuleList(
-            nn.Conv1d(i, o, KERNEL_SIZE, stride=s) for i, o, s in zip(widths[:-1], widths[1:], strides, strict=True)
+            TextConvolution(i, o, KERNEL_SIZE, stride=s)
+            for i, o, s in zip(widths[:-1], widths[1:], strides, strict=True)
         )
         self.strides = tuple(strides)
         # The shortest input with one output position: 29 for strides (2, 2, 1).

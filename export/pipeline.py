@@ -1,0 +1,107 @@
+"""From a checkpoint to published models: export, parity, the task's metric, and only then the repository."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from neurips16.export.errors import EvaluationError
+from neurips16.export.exporter import export_module
+from neurips16.export.ops import library_path
+from neurips16.export.parity import check_parity
+from neurips16.export.publish import MODEL_FILE, publish
+from neurips16.export.registry import ExportedModel, Station, System, get
+from neurips16.export.report import ParityReport
+
+
+def run_export(
+    system_name: str,
+    checkpoint: Path,
+    repository: Path,
+    *,
+    data: Path | None = None,
+    url: str | None = None,
+    inline: bool = False,
+) -> list[Path]:
+    """Export every model of a checkpoint, and publish them all or none.
+
+    Args:
+        system_name: a system that can be exported.
+        checkpoint: of that system.
+        repository: gets the next version of each model.
+        data: the data set's folder; with it the parity check reads real inputs and the task's metric is compared
+            between the checkpoint and the exported files.
+        url: a server that loads the new version by itself (it polls, or is told); its answers are checked last.
+        inline: see `export_module`.
+
+    Returns:
+        The published version folders.
+
+    Raises:
+        ParityError: what was exported is not what was trained; the text lists every difference.
+    """
+    system = get(system_name)
+    models = list(system.models(checkpoint, data))
+    with tempfile.TemporaryDirectory(prefix="neurips16-export-") as folder:
+        # Laid out like a repository, since the models of a system are evaluated together.
+        files = [Path(folder) / model.spec.name / "1" / MODEL_FILE for model in models]
+        reports = [_export(model, file, inline=inline) for model, file in zip(models, files, strict=True)]
+        if data is not None:
+            _compare_metrics(system, checkpoint, files[0], data, models, reports)
+        for report in reports:
+            report.raise_if_failed()
+        published = [publish(f, repository, m.spec, r) for m, f, r in zip(models, files, reports, strict=True)]
+    if url is not None:
+        for model, version in zip(models, published, strict=True):
+            served = check_parity(
+                model.spec, model.module, version / MODEL_FILE, model.cases, server=(url, model.spec.name)
+            )
+            served.raise_if_failed()
+            served.save(version)
+    return published
+
+
+def parse_options(words: Sequence[str], system: System) -> dict[str, str]:
+    """``--name value`` pairs that a system's evaluation understands.
+
+    Raises:
+        EvaluationError: a name is not among the system's options, or has no value; the text lists them.
+    """
+    known = "; ".join(f"--{name} ({what})" for name, what in system.options.items()) or "none"
+    options: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        name = rest.pop(0)
+        if not name.startswith("--") or name[2:].split("=")[0] not in system.options:
+            raise EvaluationError(f"{system.name} has no evaluation option {name!r}; it has: {known}")
+        if "=" in name:
+            name, value = name.split("=", 1)
+        elif rest:
+            value = rest.pop(0)
+        else:
+            raise EvaluationError(f"{name} needs a value: {system.options[name[2:]]}")
+        options[name[2:]] = value
+    return options
+
+
+def _export(model: ExportedModel, file: Path, *, inline: bool) -> ParityReport:
+    file.parent.mkdir(parents=True)
+    export_module(model.module, model.example_inputs, model.spec, file, inline=inline, fp16_weights=model.fp16_weights)
+    library = library_path() if model.spec.custom_ops else None
+    return check_parity(model.spec, model.module, file, model.cases, op_library=library)
+
+
+def _compare_metrics(
+    system: System,
+    checkpoint: Path,
+    model: Path,
+    data: Path,
+    models: Sequence[ExportedModel],
+    reports: Sequence[ParityReport],
+) -> None:
+    quick: Mapping[str, str] = system.quick_options
+    before = system.evaluate(Station(checkpoint=checkpoint), data, "test", quick)
+    after = system.evaluate(Station(model=model), data, "test", quick)
+    for exported, report in zip(models, reports, strict=True):
+        report.add_metrics(exported.spec, "onnx", before, after)
