@@ -100,11 +100,9 @@ def make_batch(
     pairs, useful, listed = [], [], []
     for row, (conjecture, mine) in enumerate(zip(conjectures, lists, strict=True)):
         own = np.searchsorted(premises, mine)
-        # A premise that is useful here is no negative; nor is the conjecture itself.
-        forbidden = np.append(
-            np.searchsorted(premises, conjecture.useful), np.searchsorted(premises, conjecture.statement)
-        )
-        drawn = np.setdiff1d(rng.integers(len(premises), size=random_negatives), np.append(forbidden, own))
+        # A premise that is listed here is no random negative; nor is the conjecture itself.
+        taken = np.append(own, np.searchsorted(premises, conjecture.statement))
+        drawn = np.setdiff1d(rng.integers(len(premises), size=random_negatives), taken)
         both = np.concatenate([own, drawn])
         pairs.append(np.stack([np.full(len(both), row), both], axis=1))
         useful.append(np.arange(len(both)) < len(conjecture.useful))
