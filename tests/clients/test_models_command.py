@@ -1,0 +1,33 @@
+import json
+
+
+def test_json(run_command, server):
+    server.faults.unloaded = {"premise_encoder"}
+    status, out, err = run_command("models", "--json", "--url", server.url)
+    assert (status, err) == (0, "")
+    first, second, third = json.loads(out)["models"]
+    assert (first["name"], first["version"], first["ready"]) == ("conjecture_encoder", "1", True)
+    assert first["inputs"] == [{"name": "text", "dtype": "UINT8", "dims": [-1]}]
+    assert first["parameters"]["max_length"] == "256"
+    assert second == {"name": "premise_encoder", "version": "1", "ready": False, "reason": "unloaded"}
+    assert third["max_batch_size"] == 8
+
+
+def test_table(run_command, server):
+    server.faults.unloaded = {"premise_encoder"}
+    _, out, _ = run_command("models", "--url", server.url)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "conjecture_encoder 1 ready 8 text UINT8[?] -> embedding FP32[16]" in lines
+    assert "premise_encoder 1 not ready - unloaded" in lines
+
+
+def test_empty_server(run_command, server):
+    server.faults.missing = {"premise_encoder", "conjecture_encoder", "premise_ranker"}
+    assert run_command("models", "--url", server.url)[1] == f"{server.url} holds no model\n"
+
+
+def test_no_server(run_command):
+    status, out, err = run_command("models", "--url", "localhost:1")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: no server answers at localhost:1 (")
+    assert len(err.splitlines()) == 1
