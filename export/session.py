@@ -34,6 +34,10 @@ _CUDA_OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",  # the default searches anew for every new input shape, for seconds
 }
 _LOG_ERRORS_ONLY = 3
+_RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
+# The work that a GPU is asked for. ONNX Runtime keeps small integer nodes (shapes, indices) on the CPU on purpose.
+_HEAVY = frozenset({"Conv", "ConvTranspose", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 
 
 def make_session(
@@ -51,7 +55,8 @@ def make_session(
     Args:
         path: the ONNX file.
         providers: in order of preference; asked for CUDA, the CPU stands behind it for the few nodes (shapes) that
-            ONNX Runtime always keeps there.
+            ONNX Runtime always keeps there, and convolutions, products, recurrences and our own operators must not be
+            among those (ONNX Runtime 1.24 or later can say so).
         intra_op_threads: threads inside one operator; 0 means one for each core.
         inter_op_threads: operators at a time; above 1 the graph is run in parallel.
         op_library: `libneurips16_ops.so`; without it our own operators run as their function bodies.
@@ -76,6 +81,8 @@ def make_session(
     options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
     options.enable_cpu_mem_arena = enable_mem_arena
     options.log_severity_level = _LOG_ERRORS_ONLY
+    if CUDA in providers:
+        options.add_session_config_entry(_RECORD_PLACEMENT, "1")
     named: list[Any] = [(CUDA, {"device_id": str(device_id), **_CUDA_OPTIONS}) if p == CUDA else p for p in providers]
     if CUDA in providers and CPU not in providers:
         named.append(CPU)
@@ -93,4 +100,26 @@ def make_session(
             f"{', '.join(lost)} asked for, but the session runs on {', '.join(got)}: "
             f"is the driver there (nvidia-smi), and do CUDA and cuDNN fit ONNX Runtime {ort.__version__}?"
         )
+    if CUDA in providers:
+        _check_on_gpu(session)
     return session
+
+
+def _check_on_gpu(session: ort.InferenceSession) -> None:
+    """Refuse a session whose heavy nodes lie on the CPU: the provider is there, and the work is not."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise SessionError(
+            f"ONNX Runtime {ort.__version__} cannot say which nodes run on the GPU; 1.24 or later can: upgrade it"
+        )
+    left = {
+        f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name == CPU
+        for node in part.get_nodes()
+        if node.op_type in _HEAVY or node.domain not in _STANDARD_DOMAINS
+    }
+    if left:
+        raise SessionError(
+            f"{CUDA} asked for, but it does not take {', '.join(sorted(left))}, which would run on the CPU: "
+            f"is the operator there for CUDA, in this type and opset?"
+        )

@@ -52,6 +52,32 @@ def test_a_provider_that_is_lost_on_the_way_is_an_error(tiny, monkeypatch) -> No
         make_session(tiny.path, providers=[CUDA])
 
 
+class PretendsToBeOnTheGpu:
+    """A session that says it runs on CUDA while its nodes lie on the CPU."""
+
+    def __init__(self, path, options, providers) -> None:
+        self.real = REAL_SESSION(path, options, providers=[CPU])
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU]
+
+    def __getattr__(self, name: str):
+        if name == "get_provider_graph_assignment_info" and self.old:
+            raise AttributeError(name)
+        return getattr(self.real, name)
+
+
+REAL_SESSION = ort.InferenceSession
+
+
+@pytest.mark.parametrize(("old", "text"), [(False, r"does not take Conv, which would run"), (True, r"1\.24")])
+def test_heavy_nodes_left_on_the_cpu_are_an_error(tiny, monkeypatch, old, text) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(ort, "InferenceSession", type("Fake", (PretendsToBeOnTheGpu,), {"old": old}))
+    with pytest.raises(SessionError, match=text):
+        make_session(tiny.path, providers=[CUDA])
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not HAS_CUDA, reason="this ONNX Runtime has no CUDA")
 def test_the_work_runs_on_the_gpu(tiny) -> None:

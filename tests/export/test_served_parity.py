@@ -1,0 +1,78 @@
+"""The whole way of a small model: exported, checked, published, configured, served by a real Triton, checked again."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from neurips16.export.errors import ParityError
+from neurips16.export.exporter import export_module
+from neurips16.export.parity import check_parity
+from neurips16.export.publish import publish
+from neurips16.export.spec import ModelSpec, StateSpec, TensorSpec, Tolerance
+from torch import nn
+
+pytestmark = [
+    pytest.mark.triton,
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("pytriton") is None, reason="nvidia-pytriton is not installed"),
+]
+
+
+class RunningSum(nn.Module):
+    def forward(self, x: torch.Tensor, sum_in: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": (x + sum_in) * 2, "sum_out": x + sum_in}
+
+
+def stateful(spec: ModelSpec) -> tuple[ModelSpec, nn.Module, list[dict[str, np.ndarray]]]:
+    """A model with a state that does not start at zero, and a step of it from elsewhere."""
+    close = Tolerance(1e-6, 1e-6, "one addition")
+    spec = dataclasses.replace(
+        spec,
+        name="running_sum",
+        inputs=(TensorSpec("x", "FP32", ("N", 3), ""),),
+        outputs=(TensorSpec("y", "FP32", ("N", 3), "", tolerance=close),),
+        states=(StateSpec("sum_in", "sum_out", "FP32", (3,), close, initial=0.25),),
+    )
+    steps = [{"x": np.full((n, 3), n, np.float32), "sum_in": np.full((n, 3), 7, np.float32)} for n in (1, 2)]
+    return spec, RunningSum().eval(), steps
+
+
+def test_a_served_model_answers_as_torch_does_and_another_is_refused(tiny, tmp_path) -> None:
+    from neurips16.serving import TritonServer
+    from neurips16.serving.repository import prepare
+
+    repository = tmp_path / "models"
+    report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases)
+    publish(tiny.path, repository, tiny.spec, report)
+
+    other = type(tiny.module)().eval()
+    nn.init.constant_(other.conv.bias, 3.0)
+    with torch.no_grad():
+        other_path = export_module(other, tiny.example, tiny.spec, tmp_path / "other.onnx")
+
+    summing, total, steps = stateful(tiny.spec)
+    first = {name: torch.from_numpy(value) for name, value in steps[1].items()}
+    total_path = export_module(total, first, summing, tmp_path / "sum.onnx")
+    publish(total_path, repository, summing, check_parity(summing, total, total_path, steps))
+
+    assert prepare(repository) == ["running_sum: wrote config.pbtxt, sum_in", "tiny_encoder: wrote config.pbtxt"]
+    with TritonServer(repository, grpc_port=0, http_port=0, metrics_port=None) as server:
+        at = (server.url, "tiny_encoder")
+        same = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, server=at)
+        same.raise_if_failed()
+        assert same.stations["server"]["embedding"].compared == 20
+
+        from_start = [{"x": step["x"]} for step in steps]
+        kept = check_parity(summing, total, total_path, from_start, server=(server.url, "running_sum"))
+        kept.raise_if_failed()
+        assert kept.stations["server"]["y"].compared == 9
+
+        # Another export than the one that is served: the file is as torch, the server is not.
+        changed = check_parity(tiny.spec, other, other_path, tiny.cases, server=at)
+        assert {failure.station for failure in changed.failures} == {"server"}
+        with pytest.raises(ParityError, match="server, case 0: output 'embedding'"):
+            changed.raise_if_failed()
