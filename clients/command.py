@@ -20,6 +20,7 @@ INTERRUPTED_STATUS = 130  # as a shell reports a process that SIGINT ended
 
 def main() -> None:
     """Run `neurips16 COMMAND …`; never returns."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log would stand beside the one line of an error
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     asked = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     app = typer.Typer(

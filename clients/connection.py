@@ -11,6 +11,7 @@ import ipaddress
 import os
 import random
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,24 @@ class TLS:
         """Read the files.
 
         Raises:
-            InvalidInputError: a file cannot be read.
+            InvalidInputError: a file cannot be read, or does not hold what it should.
         """
-        return grpc.ssl_channel_credentials(_pem(self.ca), _pem(self.key), _pem(self.certificate))
+        # gRPC would say nothing of a wrong file before a connection fails; the standard library looks into it now.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.ca is not None:
+                context.load_verify_locations(cafile=self.ca)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key, password="")  # gRPC takes no encrypted key
+        except ssl.SSLError as error:
+            given = f"ca={self.ca}, certificate={self.certificate}, key={self.key}"
+            raise InvalidInputError(
+                f"the TLS files ({given}) are not a certificate and its key in PEM form: {error.reason or error}"
+            ) from error
+        except OSError as error:
+            given = ", ".join(str(path) for path in (self.ca, self.certificate, self.key) if path is not None)
+            raise InvalidInputError(f"a TLS file of {given} cannot be read: {error.strerror}") from error
+        return grpc.ssl_channel_credentials(*(_pem(path) for path in (self.ca, self.key, self.certificate)))
 
 
 @dataclass(frozen=True)
@@ -217,9 +233,4 @@ class Connection:
 
 
 def _pem(path: str | Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"TLS file {str(path)!r} cannot be read: {error.strerror}") from error
+    return None if path is None else Path(path).read_bytes()

@@ -126,7 +126,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ModelConfigResponse(config=config)
 
     def ModelInfer(self, request, context):  # noqa: N802
-        faults = self.faults
+        faults = self.faults  # a request that its client gave up must not be seen by the next test
         with self.lock:
             faults.in_flight += 1
             faults.most_in_flight = max(faults.in_flight, faults.most_in_flight)
@@ -139,7 +139,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             inputs = {t.name: (t, raw) for t, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
             if request.model_name == "echo":
                 return self._echo(request)
-            outputs = self._outputs(request.model_name, inputs, context)
+            outputs = self._outputs(request.model_name, inputs, context, faults)
             if faults.change_output:
                 outputs = faults.change_output(request.model_name, outputs)
             wanted = [o.name for o in request.outputs] or list(outputs)
@@ -162,7 +162,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             reply.raw_output_contents.append(raw)
         return reply
 
-    def _outputs(self, model, inputs, context):
+    def _outputs(self, model, inputs, context, faults):
         def take(name, datatype, numpy_dtype):
             if name not in inputs or inputs[name][0].datatype != datatype:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"expected input '{name}' of {datatype}")
@@ -171,11 +171,11 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
         if model == RANKER:
             conjecture, premises = take("conjecture", "FP32", "<f4"), take("premises", "FP32", "<f4")
-            self.faults.shapes.append((model, premises.shape))
+            faults.shapes.append((model, premises.shape))
             weights = np.tile(WEIGHTS, (len(conjecture), 1))
             return {"scores": pair_score(conjecture, premises).astype(np.float32), "output_weights": weights}
         text = take("text", "UINT8", np.uint8)
-        self.faults.shapes.append((model, text.shape))
+        faults.shapes.append((model, text.shape))
         if len(text) > self.max_batch_size:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the batch is too large")
         codes = [bytes(row).rstrip(b"\0").translate(None, b" \t\r\n")[: self.max_length] for row in text]

@@ -55,7 +55,7 @@ def test_tls_follows_the_scheme():
 def test_tls_files():
     with pytest.raises(InvalidInputError, match="together"):
         TLS(certificate="a.pem")
-    with pytest.raises(InvalidInputError, match=r"'/no/ca.pem' cannot be read: No such file"):
+    with pytest.raises(InvalidInputError, match=r"TLS file of /no/ca\.pem cannot be read: No such file"):
         Connection.of("there", tls=TLS(ca="/no/ca.pem")).channel(grpc)
 
 
