@@ -55,6 +55,16 @@ def test_top_and_the_table(rank):
     assert "fof(" in rows[2][3]
 
 
+def test_a_long_statement_takes_no_room_from_the_other_columns(rank, files):
+    (files / "wide.p").write_text("\n".join("p" * 200 + str(i) for i in range(12)))
+    _, out, _ = rank(premises="wide.p")
+    heading, _, *rows = [line for line in out.splitlines() if line.strip()]
+    assert heading.split() == ["rank", "score", "index", "premise"]
+    assert [row.split()[0] for row in rows] == [str(i) for i in range(1, 13)]
+    assert sorted(int(row.split()[2]) for row in rows) == list(range(12))
+    assert all(row.endswith("pp…") and len(row) <= 200 for row in map(str.rstrip, rows))
+
+
 def test_url_from_the_environment(run_command, server, files, monkeypatch):
     monkeypatch.setenv("NEURIPS16_URL", server.url)
     arguments = ["--conjecture", files / "goal.p", "--premises", files / "premises.p", "--json"]
