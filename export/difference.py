@@ -38,7 +38,7 @@ def compare(tensor: TensorSpec, got: np.ndarray, want: np.ndarray) -> tuple[Outp
         relative = np.where(absolute == 0, 0.0, np.where(np.isnan(relative), np.inf, relative))
         # inf - inf was settled by `got == want`; an infinity on one side only is beyond every bound.
         bound = np.where(np.isinf(magnitude), 0.0, tolerance.atol + tolerance.rtol * magnitude)
-    beyond = ((got != want) & (absolute > bound)) | nan
+    beyond = (got != want) & (absolute > bound) & ~nan  # the NaNs are told of already
     at = tuple(int(i) for i in np.unravel_index(np.argmax(absolute), absolute.shape))
     report = OutputReport(
         tolerance.rtol,
@@ -49,10 +49,10 @@ def compare(tensor: TensorSpec, got: np.ndarray, want: np.ndarray) -> tuple[Outp
         max_rel=float(relative.max()),
         compared=int(got.size),
     )
-    if (beyond & ~nan).any():
+    if beyond.any():
         at_rel = tuple(int(i) for i in np.unravel_index(np.argmax(relative), relative.shape))
         problems.append(
-            f"{(beyond & ~nan).sum()} of {beyond.size} values differ too much; the largest difference is "
+            f"{beyond.sum()} of {beyond.size} values differ too much; the largest difference is "
             f"{report.max_abs:.3g} at {at} ({_pair(got, want, at)}), relative {report.max_rel:.3g} at {at_rel} "
             f"({_pair(got, want, at_rel)}); allowed {tolerance.atol:g} + {tolerance.rtol:g} |torch| "
             f"({tolerance.reason})"

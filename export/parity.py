@@ -17,6 +17,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ from neurips16.export.exporter import call_by_name
 from neurips16.export.report import Failure, OutputReport, ParityReport
 from neurips16.export.session import CPU, ORT_ERRORS, make_session
 from neurips16.export.signature import check_signature
-from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, SpecError, TensorSpec, read_spec
+from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
 from neurips16.export.weights import round_weights
 from torch import nn
 
@@ -102,7 +103,7 @@ def _file_problems(model: onnx.ModelProto, spec: ModelSpec) -> list[str]:
     except SpecError as error:
         return [*problems, str(error)]
     # The exporter notes in the file how it was written, and an inlined model has no operators of our own any more.
-    same = {"provenance": {}, "custom_ops": ()}
+    same: dict[str, Any] = {"provenance": {}, "custom_ops": ()}
     if dataclasses.replace(written, **same) != dataclasses.replace(spec, **same):
         problems.append("the specification inside the file is not the one that it is checked against: export anew")
     return problems
@@ -160,7 +161,7 @@ def _with_states(spec: ModelSpec, case: Case) -> Case:
     }
 
 
-def _state_inputs(spec: ModelSpec) -> Iterator[tuple]:
+def _state_inputs(spec: ModelSpec) -> Iterator[tuple[StateSpec, TensorSpec]]:
     return zip(spec.states, spec.graph_inputs[len(spec.inputs) :], strict=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from neurips16.export import publish as publish_module
 from neurips16.export.errors import ParityError, PublishError
 from neurips16.export.publish import publish, versions
 from neurips16.export.report import Failure, OutputReport, ParityReport
@@ -158,6 +159,23 @@ def test_publishers_at_the_same_time_each_get_a_version(staged, repository, repo
     assert sorted(int(folder.name) for folder in folders) == list(range(1, 25))
     assert seen == []
     assert [p.name for p in repository.parent.iterdir()] == ["models"]
+
+
+def test_a_version_that_another_publisher_takes_first_is_not_lost(staged, repository, report, monkeypatch) -> None:
+    publish(staged, repository, SPEC, report)
+    real, taken = publish_module.versions, []
+
+    def too_late(model_dir: Path) -> list[int]:
+        found = real(model_dir)
+        if not taken:  # between our looking and our renaming, a publisher on another machine is done
+            taken.append(max(found) + 1)
+            (model_dir / str(taken[0])).mkdir()
+            (model_dir / str(taken[0]) / "model.onnx").write_text("theirs")
+        return found
+
+    monkeypatch.setattr(publish_module, "versions", too_late)
+    assert publish(staged, repository, SPEC, report).name == "3"
+    assert (repository / "small" / "2" / "model.onnx").read_text() == "theirs"
 
 
 KILLED = """
