@@ -133,7 +133,7 @@ _BY_CODE: dict[grpc.StatusCode, type[RequestError]] = {
 _TEXT: dict[type[RequestError], str] = {
     ServerUnavailableError: "no server answers at {url} ({attempts} in {elapsed_s:.1f} s: {details}); start one with "
     "`neurips16 serve`, or name another with --url HOST:PORT or NEURIPS16_URL",
-    DeadlineExceededError: "{what} at {url} was not answered within {elapsed_s:.1f} s; give it more time (Timeout), "
+    DeadlineExceededError: "{what} at {url} was not answered within {elapsed_s:.3g} s; give it more time (Timeout), "
     "or see whether the server is overloaded",
     ModelNotFoundError: "{what} at {url}: {details}",
     InvalidRequestError: "{what} at {url} was refused: {details}",

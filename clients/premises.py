@@ -44,6 +44,7 @@ class PremiseRanking(Sequence[RankedPremise]):
     max_length: int  # characters of a formula, white space not counted, that the model reads
     truncated: tuple[int, ...]  # indexes of the premises that are longer: the rest of them was not read
     conjecture_truncated: bool
+    excluded: int = 0  # premises that were left out because a proof must not use them
 
     def __len__(self) -> int:
         return len(self.premises)
@@ -182,10 +183,12 @@ def rank(
         raise InvalidInputError("no premises: give a sequence of at least one statement")
     index: PremiseIndex | None = None
     statements: list[Statement] = []
+    excluded = 0
     if isinstance(premises, PremiseIndex):
         index = premises
     else:
         statements = [s for s in parse_all(premises) if not (for_proof and s.is_same_as(goal))]
+        excluded = len(premises) - len(statements)
 
     models = yield from premise_models()
     if index is not None:
@@ -199,10 +202,13 @@ def rank(
         found = [(place, statements[place]) for place in best(scores, top_k)]
     else:
         scores = index.scores(goal_embedding)[: index.place_of(goal.name) if for_proof else None]
+        excluded = len(index) - len(scores)
         found = []
         for place in best(scores, None if for_proof else top_k):
             statement = Statement.parse(index.text(place), index=int(place))
-            if not (for_proof and statement.is_same_as(goal)):
+            if for_proof and statement.is_same_as(goal):
+                excluded += 1
+            else:
                 found.append((place, statement))
             if len(found) == top_k:
                 break
@@ -210,7 +216,7 @@ def rank(
         RankedPremise(number, float(scores[place]), statement.index, statement.text)
         for number, (place, statement) in enumerate(found, start=1)
     )
-    return PremiseRanking(ranked, models.max_length, truncated, goal_truncated)
+    return PremiseRanking(ranked, models.max_length, truncated, goal_truncated, excluded)
 
 
 @dataclass(frozen=True)

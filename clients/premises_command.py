@@ -86,6 +86,8 @@ def prove(
     tops = _numbers(top)
     goal = read_conjecture(conjecture)
     ranking = _ranked(goal, premises, index, url, top_k=max(tops), for_proof=True)
+    if ranking.excluded:
+        _note(f"{ranking.excluded} premises were left out: the conjecture itself, and in an index all after it")
     attempts: list[dict[str, Any]] = []
     used: list[RankedPremise] = []
     for k in sorted({min(k, len(ranking)) for k in tops}):

@@ -250,10 +250,12 @@ def test_for_a_proof_neither_itself_nor_what_comes_later(client, tmp_path):
         return client.run(premises.rank(conjecture, candidates, for_proof=True, **options))
 
     assert sorted(p.index for p in rank(goal, index)) == list(range(20))
+    assert rank(goal, index).excluded == len(PREMISES) - 20
     assert len(rank(goal, index, top_k=4)) == 4
     renamed = goal.replace("t22_demo", "new_name")
     assert sorted(p.index for p in rank(renamed, index)) == [i for i in range(len(PREMISES)) if i != 20]
     assert sorted(p.index for p in rank(goal, PREMISES)) == [i for i in range(len(PREMISES)) if i != 20]
+    assert (rank(renamed, index).excluded, rank(goal, PREMISES).excluded) == (1, 1)
     assert len(rank(goal, [goal])) == 0
     assert len(rank(PREMISES[0], index)) == 0
 

@@ -1,0 +1,68 @@
+"""How long it takes to rank one conjecture against an index of premises on this machine.
+
+    python deploy/bench/premise_index.py [--premises 100000] [--sizes 256,512,1024] [--repeats 20]
+
+The premises are drawn at random: the time does not depend on what they say. The index lies in a temporary folder, and
+its files are in memory once it has been ranked from (as they are in use); the scores are held against the pairwise
+formula in double precision.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from neurips16.clients.premise_index import PremiseIndex, best
+from neurips16.clients.statements import parse_all
+from neurips16.clients.tables import print_table
+
+CHUNK = 10_000
+
+
+def main(
+    premises: Annotated[int, typer.Option(help="How many.")] = 100_000,
+    sizes: Annotated[str, typer.Option(help="Sizes of an embedding.")] = "256,512,1024",
+    repeats: Annotated[int, typer.Option(help="Rankings for each size.")] = 20,
+    top_k: Annotated[int, typer.Option(help="Premises wanted.")] = 256,
+) -> None:
+    """Measure, and print a table."""
+    rows = []
+    for size in map(int, sizes.split(",")):
+        with tempfile.TemporaryDirectory(prefix="neurips16-bench-") as folder:
+            rows.append(_measure(Path(folder) / "index", premises, size, repeats, top_k))
+    headings = ("embedding", "open ms", "median ms", "fastest ms", "slowest ms", "greatest difference")
+    print_table(dict.fromkeys(headings, "right"), rows)
+
+
+def _measure(path: Path, premises: int, size: int, repeats: int, top_k: int) -> tuple[str, ...]:
+    draw = np.random.default_rng(size)
+    weights = (draw.standard_normal(size + 1) / size**0.5).astype(np.float32)
+    index = PremiseIndex.create(path, build="bench", max_length=2048, output_weights=weights)
+    conjecture = draw.standard_normal(size, dtype=np.float32)
+    expected = []
+    for start in range(0, premises, CHUNK):
+        count = min(CHUNK, premises - start)
+        embeddings = draw.standard_normal((count, size), dtype=np.float32)
+        index = index.extend(parse_all(f"p{start + i}" for i in range(count)), embeddings)
+        hidden = np.maximum(conjecture.astype(np.float64) + embeddings, 0)
+        expected.append(hidden @ weights[:-1].astype(np.float64) + float(weights[-1]))
+    started = time.perf_counter()
+    index = PremiseIndex.open(path)
+    open_s = time.perf_counter() - started
+    difference = np.abs(index.scores(conjecture) - np.concatenate(expected)).max()
+    times_s = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        best(index.scores(conjecture), top_k)
+        times_s.append(time.perf_counter() - started)
+    figures = (open_s, statistics.median(times_s), min(times_s), max(times_s))
+    return (str(size), *(f"{figure * 1e3:.1f}" for figure in figures), f"{difference:.1e}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
