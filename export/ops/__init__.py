@@ -36,6 +36,7 @@ __all__ = [
     "function_bodies",
     "library_info",
     "library_path",
+    "operator_schema",
 ]
 
 
@@ -72,17 +73,23 @@ def function_bodies(names: Iterable[str], opset: int = LOWEST_OPSET) -> list[onn
     """
     if opset < LOWEST_OPSET:
         raise OpError(f"the function bodies need opset {LOWEST_OPSET} or later, the model has {opset}")
-    known = _op_modules()
     bodies = []
     for name in names:
-        if name not in known:
-            raise OpError(f"{DOMAIN}::{name} is no operator of ours: there are {', '.join(sorted(known))}")
-        text = resources.files(known[name]).joinpath("function.onnxtxt").read_text(encoding="utf-8")
+        text = resources.files(_op_module(name)).joinpath("function.onnxtxt").read_text(encoding="utf-8")
         body = onnx.parser.parse_function(text)
         (standard,) = (entry for entry in body.opset_import if entry.domain == "")
         standard.version = opset  # the bodies use only forms of operators that have not changed since LOWEST_OPSET
         bodies.append(body)
     return bodies
+
+
+def operator_schema(name: str) -> onnx.defs.OpSchema:
+    """Inputs, outputs and attributes of an operator.
+
+    Raises:
+        OpError: the name is none of our operators.
+    """
+    return _op_module(name).SCHEMA
 
 
 def library_path() -> Path | None:
@@ -109,10 +116,19 @@ def library_info() -> dict[str, Any] | None:
     return None if path is None else json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
+def _op_module(name: str) -> ModuleType:
+    known = _op_modules()
+    if name not in known:
+        raise OpError(f"{DOMAIN}::{name} is no operator of ours: there are {', '.join(sorted(known))}")
+    return known[name]
+
+
 @functools.cache
 def _op_modules() -> dict[str, ModuleType]:
     modules: dict[str, ModuleType] = {}
     for found in pkgutil.iter_modules(__path__):
+        if not found.ispkg:  # the native library, which pkgutil takes for an extension module
+            continue
         module = importlib.import_module(f"{__name__}.{found.name}")
         name = module.SCHEMA.name
         if name in modules:

@@ -57,14 +57,41 @@ struct Kernel {
   }
 };
 
-// An operator implements the name and types of Ort::CustomOpBase and `static void infer_shape(Ort::ShapeInferContext&)`.
+// The shapes of a node's inputs, and a way to state those of its outputs. The headers' own SetOutputShape writes -2 for a
+// named dimension, which later releases of ONNX Runtime refuse (and then go on without any shape).
+class ShapeInference : public Ort::ShapeInferContext {
+ public:
+  explicit ShapeInference(OrtShapeInferContext* raw) : Ort::ShapeInferContext(&Ort::GetApi(), raw), raw_(raw) {}
+
+  void set_output(std::size_t index, const Shape& shape) {
+    std::vector<std::int64_t> lengths;
+    std::vector<const char*> names;
+    for (const SymbolicInteger& dim : shape) {
+      lengths.push_back(dim.IsInt() ? dim.AsInt() : -1);
+      names.push_back(dim.IsInt() ? "" : dim.AsSym());
+    }
+    const OrtApi& api = Ort::GetApi();
+    OrtTensorTypeAndShapeInfo* made = nullptr;
+    Ort::ThrowOnError(api.CreateTensorTypeAndShapeInfo(&made));
+    const Ort::TensorTypeAndShapeInfo info(made);  // releases it
+    Ort::ThrowOnError(api.SetTensorElementType(made, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT));
+    Ort::ThrowOnError(api.SetDimensions(made, lengths.data(), lengths.size()));
+    Ort::ThrowOnError(api.SetSymbolicDimensions(made, names.data(), names.size()));
+    Ort::ThrowOnError(api.ShapeInferContext_SetOutputTypeShape(raw_, index, made));
+  }
+
+ private:
+  OrtShapeInferContext* raw_;
+};
+
+// An operator implements the name and types of Ort::CustomOpBase and `static void infer_shape(ShapeInference&)`.
 template <typename Op, typename TKernel>
 struct CustomOp : Ort::CustomOpBase<Op, TKernel, /*WithStatus=*/true> {
   CustomOp() {
     OrtCustomOp::version = kOrtApiVersion;  // not that of the headers: an older ONNX Runtime would refuse it
     OrtCustomOp::InferOutputShapeFn = [](const OrtCustomOp*, OrtShapeInferContext* raw) -> OrtStatus* {
       return as_status([&] {
-        Ort::ShapeInferContext context(&Ort::GetApi(), raw);
+        ShapeInference context(raw);
         Op::infer_shape(context);
       });
     };

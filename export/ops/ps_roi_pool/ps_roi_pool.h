@@ -115,15 +115,15 @@ struct Op : CustomOp<Self, TKernel> {
   ONNXTensorElementDataType GetInputType(std::size_t) const { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
   ONNXTensorElementDataType GetOutputType(std::size_t) const { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
-  static void infer_shape(Ort::ShapeInferContext& context) {
+  static void infer_shape(ShapeInference& context) {
     const auto& scores = context.GetInputShape(0);
     const auto& rois = context.GetInputShape(1);
     if (scores.size() != 4 || rois.size() != 2) return;  // unknown as yet; a wrong rank is refused when it runs
     const Attributes attributes(context.GetAttrFloat("spatial_scale"), context.GetAttrInt("group_size"));
     const std::int64_t k = attributes.group_size;
-    Ort::ShapeInferContext::Shape shape{rois[0], "PSRoIPool_classes", k, k};
+    ShapeInference::Shape shape{rois[0], "PSRoIPool_classes", k, k};
     if (scores[1].IsInt() && scores[1].AsInt() > 0) shape[1] = scores[1].AsInt() / (k * k);
-    Ort::ThrowOnError(context.SetOutputShape(0, shape).release());
+    context.set_output(0, shape);
   }
 };
 
