@@ -231,7 +231,7 @@ def _quiet() -> Iterator[None]:
 def _strip(model: onnx.ModelProto) -> None:
     """Remove the exporter's notes (stack traces with this machine's paths) and inferred shapes (readers infer anew)."""
     del model.metadata_props[:]
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         del graph.value_info[:]
         del graph.metadata_props[:]
         for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -269,13 +269,13 @@ def _name_axes(model: onnx.ModelProto, spec: ModelSpec) -> list[str]:
     return problems + check_signature(model, spec)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """``graph`` and every graph inside it (the bodies of Loop, If and Scan)."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from _graphs(inner)
+                yield from graphs(inner)
 
 
 def _attach_functions(model: onnx.ModelProto, spec: ModelSpec) -> None:
@@ -284,7 +284,7 @@ def _attach_functions(model: onnx.ModelProto, spec: ModelSpec) -> None:
         model.CopyFrom(onnx.inliner.inline_local_functions(model))
     used = {
         (node.domain, node.op_type)
-        for graph in _graphs(model.graph)
+        for graph in graphs(model.graph)
         for node in graph.node
         if node.domain not in STANDARD_DOMAINS
     }

@@ -24,7 +24,7 @@ import onnx
 import torch
 from neurips16.export.difference import compare
 from neurips16.export.errors import ExportError, SessionError
-from neurips16.export.exporter import call_by_name
+from neurips16.export.exporter import STANDARD_DOMAINS, call_by_name, graphs
 from neurips16.export.report import Failure, OutputReport, ParityReport
 from neurips16.export.session import CPU, ORT_ERRORS, make_session
 from neurips16.export.signature import check_signature
@@ -63,7 +63,8 @@ def check_parity(
         cases: real inputs by name, as NumPy arrays. Every free axis must occur at two lengths at least, or a graph with
             a constant baked in would pass. A stateful model's case may leave its states out: they have their initial
             values then, and only such cases are put to a server, which keeps the states itself.
-        op_library: `libneurips16_ops.so`, to check the native kernels too.
+        op_library: `libneurips16_ops.so`, to check the native kernels too; of no use to a file without operators of
+            ours (an inlined one), which then has no such station.
         server: (URL, model name), to check a served model too.
         providers: where ONNX Runtime runs.
 
@@ -84,7 +85,8 @@ def check_parity(
     module = _as_exported(module, model)
     references = [_reference(spec, module, case, i, report) for i, case in enumerate(cases)]
     with contextlib.ExitStack() as stack:
-        for name, opened in _stations(spec, model_path, op_library, server, providers):
+        own = any(node.domain not in STANDARD_DOMAINS for graph in graphs(model.graph) for node in graph.node)
+        for name, opened in _stations(spec, model_path, op_library if own else None, server, providers):
             try:
                 station = stack.enter_context(opened)
             except (SessionError, _StationError) as error:

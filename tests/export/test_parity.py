@@ -105,11 +105,26 @@ class TestGate:
         assert "cannot load" in report.failures[0].text
 
     def test_kernels_are_a_station_of_their_own(self, tiny, tmp_path) -> None:
-        library = tmp_path / "libmissing.so"
-        report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, op_library=library)
+        def own_operator(model: onnx.ModelProto) -> None:
+            node = model.graph.node[0]  # a Cast, now behind a function of ours
+            body = onnx.helper.make_function("own", "Wrapped", ["x"], ["y"], [], [onnx.helper.make_opsetid("", 20)])
+            body.node.append(node)
+            body.node[0].input[:], body.node[0].output[:] = ["x"], ["y"]
+            del node.attribute[:]
+            node.domain, node.op_type = "own", "Wrapped"
+            model.functions.append(body)
+            model.opset_import.add(domain="own", version=1)
+
+        library, path = tmp_path / "libmissing.so", perturbed(tiny, tmp_path, own_operator)
+        report = check_parity(tiny.spec, tiny.module, path, tiny.cases, op_library=library)
         assert [f.station for f in report.failures] == ["kernels"]
         assert "libmissing.so" in report.failures[0].text
         assert report.stations["onnx"]
+
+        # A file that has no operator for the kernels must not claim that they were checked.
+        report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, op_library=library)
+        assert report.passed
+        assert list(report.stations) == ["onnx"]
 
 
 class TestCases:
