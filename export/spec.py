@@ -187,7 +187,7 @@ class ModelSpec:
             if tensor.tolerance is None:
                 raise SpecError(f"model {self.name!r}: output {tensor.name!r} needs a tolerance (EXACT for integers)")
         self._check_labels()
-        # The server pairs states by the order of their names: both lists must sort alike (triton-inference-server/server, issue 8586).
+        # Triton pairs states by the order of their names, so both lists must sort alike (its issue 8586).
         by_input = sorted(self.states, key=lambda s: s.input)
         if by_input != sorted(self.states, key=lambda s: s.output):
             raise SpecError(f"model {self.name!r}: state inputs and outputs must sort in the same order by name")
