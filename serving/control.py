@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
+ADMIN_KEY = "neurips16-admin"  # names the header that carries the secret
 CALL_S = 5.0
 LOAD_S = 1800.0  # an accelerator may compile an engine while a model loads
 
@@ -29,10 +30,18 @@ class ModelState:
 
 
 class ServerControl:
-    """Health and model control of one server. Every call raises `ControlError` when it fails."""
+    """Health and model control of one server. Every call raises `ControlError` when it fails.
 
-    def __init__(self, url: str):
-        self._client = grpc_client.InferenceServerClient(url)
+    Args:
+        url: the server's gRPC service, as HOST:PORT.
+        secret: what the server asks for before it talks about its model repository, when it does.
+    """
+
+    def __init__(self, url: str, secret: str | None = None):
+        # Without these the channel waits ever longer, up to two minutes, to look again for a server that starts.
+        arguments = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
+        self._client = grpc_client.InferenceServerClient(url, channel_args=arguments)
+        self._headers = {f"triton-grpc-protocol-{ADMIN_KEY}": secret} if secret else None
 
     def live(self) -> bool:
         """Whether the server answers at all."""
@@ -47,7 +56,7 @@ class ServerControl:
 
     def index(self) -> list[ModelState]:
         """Every version of every model of the repositories."""
-        answer = self._client.get_model_repository_index(client_timeout=CALL_S)
+        answer = self._client.get_model_repository_index(headers=self._headers, client_timeout=CALL_S)
         return [ModelState(m.name, m.version, m.state, m.reason) for m in answer.models]
 
     def is_ready(self, model: str, version: str = "") -> bool:
@@ -56,11 +65,11 @@ class ServerControl:
 
     def load(self, model: str) -> None:
         """Load a model, or what has changed of it."""
-        self._client.load_model(model, client_timeout=LOAD_S)
+        self._client.load_model(model, headers=self._headers, client_timeout=LOAD_S)
 
     def unload(self, model: str) -> None:
         """Unload a model. It answers the requests that it has already."""
-        self._client.unload_model(model, client_timeout=CALL_S)
+        self._client.unload_model(model, headers=self._headers, client_timeout=CALL_S)
 
     def close(self) -> None:
         """Close the channel."""

@@ -16,6 +16,7 @@ logger = logging.getLogger("neurips16.serving.log")
 KEPT_LINES = 200
 _HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w./-]+:\d+\] ?(.*)")
 _LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
+_CHATTER = ("Signal (15) received",)  # we sent it
 # What this server says on every machine without a GPU: true, and of no use to anyone who asked for none.
 _NO_GPU_CHATTER = (
     "CudaDriverHelper has not been initialized",
@@ -29,13 +30,13 @@ class ServerLog:
     """Collects the lines of one server. Safe to feed and to read from different threads."""
 
     def __init__(self) -> None:
-        self._chatter: tuple[str, ...] = ()
+        self._chatter = _CHATTER
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self._lock = threading.Lock()
 
     def leave_out_gpu_chatter(self) -> None:
         """Take what the server says about a missing GPU for no warning: none is meant to be used."""
-        self._chatter = _NO_GPU_CHATTER
+        self._chatter = _CHATTER + _NO_GPU_CHATTER
 
     def feed(self, line: str) -> None:
         """Take one line, without its newline."""

@@ -22,6 +22,7 @@ import uuid
 from pathlib import Path
 
 from neurips16.serving.binary import OPS_LIBRARY, TritonBinary, find_libpython, find_ops_library, package_folders
+from neurips16.serving.errors import ServerFailedError
 
 PREFIX = "neurips16-serve-"
 SHARED_MEMORY = Path("/dev/shm")
@@ -42,6 +43,7 @@ class Runtime:
 
         Raises:
             MissingLibraryError: libpython was not found.
+            ServerFailedError: the folder could not be written.
         """
         libpython, ops_library = find_libpython(), find_ops_library()
         sweep()
@@ -52,9 +54,13 @@ class Runtime:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(folder)  # only now: another server's sweep must never see it unlocked
         runtime = cls(folder, lock, binary)
-        runtime._link_libraries(libpython, ops_library)
-        runtime._make_environment()
-        runtime._copy_backends()
+        try:
+            runtime._link_libraries(libpython, ops_library)
+            runtime._make_environment()
+            runtime._copy_backends()
+        except OSError as error:
+            runtime.remove()
+            raise ServerFailedError(f"cannot assemble the server in {tempfile.gettempdir()}: {error}") from error
         return runtime
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from neurips16.serving.errors import ServerFailedError
+from neurips16.serving.repository import prepare
 from neurips16.serving.triton import TritonServer
 
 logger = logging.getLogger("neurips16.serving")
@@ -26,6 +27,7 @@ class Service:
         host: the address to listen on.
         ports: of gRPC, HTTP and metrics; 0 takes a free one.
         models: the models to load, None for all.
+        model_control: what becomes of them later, as `TritonServer` has it.
         timeout_s: how long they may take to load.
         verbose: show all that the server says, not only what needs attention.
     """
@@ -37,6 +39,7 @@ class Service:
         host: str,
         ports: tuple[int, int, int],
         models: Sequence[str] | None,
+        model_control: str,
         timeout_s: float,
         verbose: bool,
     ):
@@ -48,6 +51,8 @@ class Service:
             http_port=http_port,
             metrics_port=metrics_port,
             models=models,
+            model_control=model_control,
+            before_load=prepare,
         )
         self._timeout_s = timeout_s
         self._verbose = verbose
@@ -59,8 +64,6 @@ class Service:
         Raises:
             ServingError: it could not start, or the server ended by itself.
         """
-        from neurips16.serving.repository import prepare
-
         self._follow_log()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import logging
-import socket
+import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from neurips16.serving.address import claim_ports, is_loopback, reachable_host
 from neurips16.serving.binary import check_packages, find_triton, gpu_usable
-from neurips16.serving.control import ControlError, ModelState, ServerControl
-from neurips16.serving.errors import ModelFailedError, PortTakenError, RepositoryError, ServerFailedError
+from neurips16.serving.control import ADMIN_KEY, ControlError, ModelState, ServerControl
+from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
 from neurips16.serving.log import ServerLog
+from neurips16.serving.poll import RepositoryPoller
 from neurips16.serving.process import ServerProcess
+from neurips16.serving.repository import CONFIG_FILE, read_config
 from neurips16.serving.runtime import Runtime
 from neurips16.serving.watch import StubWatcher
 
 logger = logging.getLogger("neurips16.serving.triton")
 
+MODEL_CONTROLS = ("none", "explicit", "poll")
 READY_TIMEOUT_S = 120.0
 DRAIN_S = 10  # how long the server waits for the requests in hand when it is stopped
 STOP_S = 30.0  # after this it is killed
@@ -33,10 +35,15 @@ class TritonServer:
 
     Args:
         repository: a model repository, or several.
-        host: the address to listen on. Whoever reaches it can also load models, which means running code.
+        host: the address to listen on.
         grpc_port: the port of the KServe v2 gRPC service; 0 takes a free one.
         http_port, metrics_port: likewise; None leaves that service out.
-        models: the models to load; None loads all of the repository.
+        models: the models to load; None loads all of the repository, or none with ``model_control="explicit"``.
+        model_control: what becomes of the set of models later, in Triton's words. "none": nothing; "explicit": clients
+            load and unload; "poll": models that are new or have changed in the repository are loaded by themselves.
+            Who may load models may run code here, so on an address that others reach only "explicit" lets them.
+        poll_s: how often "poll" looks.
+        before_load: called with a repository before "poll" loads a model from it.
         verbose: the level of Triton's own verbose log.
     """
 
@@ -49,25 +56,37 @@ class TritonServer:
         http_port: int | None = 8000,
         metrics_port: int | None = 8002,
         models: Sequence[str] | None = None,
+        model_control: str = "none",
+        poll_s: float = 2.0,
+        before_load: Callable[[Path], object] | None = None,
         verbose: int = 0,
     ):
+        if model_control not in MODEL_CONTROLS:
+            raise ValueError(f"model_control is {model_control!r}: one of {', '.join(MODEL_CONTROLS)}")
         given = [repository] if isinstance(repository, (str, Path)) else list(repository)
         self.repositories = [Path(folder).resolve() for folder in given]
         self.host = host
         self.ports = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
-        self._models = None if models is None else list(models)
+        self._models = [] if models is None and model_control == "explicit" else models
+        self._model_control = model_control
+        self._poll_s = poll_s
+        self._before_load = before_load
         self._verbose = verbose
-        self._wanted: set[str] = set()
+        # With it, only we load and unload models. Loopback is left open: who is on this machine need not ask.
+        restricted = model_control != "explicit" and not is_loopback(host)
+        self._secret = secrets.token_hex(16) if restricted else None
+        self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._gpu = False
         self._log = ServerLog()
         self._runtime: Runtime | None = None
         self._process: ServerProcess | None = None
         self._control: ServerControl | None = None
         self._watcher: StubWatcher | None = None
+        self._poller: RepositoryPoller | None = None
 
     def __enter__(self) -> TritonServer:
-        self.start()
         try:
+            self.start()
             self.wait_ready()
         except BaseException:
             self.stop()
@@ -91,13 +110,13 @@ class TritonServer:
 
     @property
     def models(self) -> set[str]:
-        """The models that this server was ready with."""
-        return set(self._wanted)
+        """The models that this server should have ready."""
+        return set(self._wanted or ())
 
     @property
     def pid(self) -> int:
         """The server's process id."""
-        return self._started().pid
+        return self._started()[0].pid
 
     @property
     def restorations(self) -> int:
@@ -119,6 +138,9 @@ class TritonServer:
         binary = find_triton()
         for repository in self.repositories:
             check_repository(repository)
+        for model in self._models or []:
+            if not any((repository / model).is_dir() for repository in self.repositories):
+                raise RepositoryError(f"there is no model {model!r} in {', '.join(map(str, self.repositories))}")
         self.ports = claim_ports(self.host, self.ports)
         self._gpu = gpu_usable()
         self._runtime = Runtime.create(binary)
@@ -128,13 +150,15 @@ class TritonServer:
             # KIND_AUTO then means the CPU, and KIND_GPU is refused, as on a machine without a GPU.
             environment["CUDA_VISIBLE_DEVICES"] = ""
             self._log.leave_out_gpu_chatter()
-        process = ServerProcess(command, environment, self._log.feed)
+        self._process = ServerProcess(command, environment, self._log.feed)
         try:
-            process.start()
+            self._process.start()
         except OSError as error:
+            self._process = None
             self.stop()
             raise ServerFailedError(f"{binary.executable} could not be started: {error}") from error
-        self._process = process
+        self._watcher = StubWatcher(self._process.pid, self.repositories, ControlError)
+        self._watcher.start()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, *, abandon: threading.Event | None = None) -> bool:
         """Wait until every model that was asked for is ready; False when ``abandon`` was set before.
@@ -143,9 +167,9 @@ class TritonServer:
             ServerFailedError: the server ended, or was not up within ``timeout_s``.
             ModelFailedError: it is up, but models did not load; the text has the reason of each.
         """
-        process = self._started()
+        process, watcher = self._started()
         deadline = time.monotonic() + timeout_s
-        control = ServerControl(self.url)
+        control = ServerControl(self.url, self._secret)
         self._control = control
         # The server opens its ports after the attempt to load all models.
         while not control.live():
@@ -159,30 +183,41 @@ class TritonServer:
                 return False
             time.sleep(POLL_S)
         index = control.index()
-        self._wanted = set(self._models) if self._models is not None else {entry.model for entry in index}
-        failed = [entry for entry in index if entry.model in self._wanted and not entry.ready]
+        wanted = set(self._models) if self._models is not None else {entry.model for entry in index}
+        failed = [entry for entry in index if entry.model in wanted and not entry.ready]
         if failed:
             raise ModelFailedError("; ".join(explain(entry) for entry in failed))
-        self._watcher = StubWatcher(process.pid, self.repositories, control, ControlError)
-        self._watcher.start()
+        watcher.arm(control)
+        self._wanted = wanted
+        if self._model_control == "poll":
+            self._poller = RepositoryPoller(self.repositories, control, wanted, self._before_load, self._poll_s)
+            self._poller.start()
         return True
 
     def ready(self) -> bool:
         """Whether every model that was asked for can answer now. The server's own answer misses dead stubs."""
-        if self._process is None or self._watcher is None or self._control is None or self._process.poll() is not None:
+        if self._wanted is None or self._control is None or self._watcher is None:
             return False
         try:
             ready = {entry.model for entry in self._control.index() if entry.ready}
         except ControlError:
             return False
-        return self._wanted <= ready and not self._watcher.broken()
+        return frozenset(self._wanted) <= ready and not self._watcher.broken()
+
+    def version(self) -> str:
+        """The version of the running server, as it says itself."""
+        if self._control is None:
+            raise RuntimeError("the server is not started: call start() and wait_ready() first")
+        return self._control.server_version()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the server to end by itself; its exit status, None after ``timeout_s``."""
-        return self._started().wait(timeout_s)
+        return self._started()[0].wait(timeout_s)
 
     def stop(self) -> None:
         """Stop the server, in order where it can be, and remove all that it left. Does nothing when it is stopped."""
+        if self._poller is not None:
+            self._poller.stop()
         if self._watcher is not None:
             self._watcher.stop()
         if self._process is not None and not self._process.stop(STOP_S):
@@ -191,7 +226,7 @@ class TritonServer:
             self._control.close()
         if self._runtime is not None:
             self._runtime.remove()
-        self._watcher = self._process = self._control = self._runtime = None
+        self._poller = self._watcher = self._process = self._control = self._runtime = self._wanted = None
 
     def kill(self) -> None:
         """End the server at once, with requests in hand; `stop` is still needed after it. Safe in a signal handler."""
@@ -206,10 +241,10 @@ class TritonServer:
         """The last lines of the server's log that are of at least ``level``."""
         return self._log.tail(count, level=level)
 
-    def _started(self) -> ServerProcess:
-        if self._process is None:
+    def _started(self) -> tuple[ServerProcess, StubWatcher]:
+        if self._process is None or self._watcher is None:
             raise RuntimeError("the server is not started: call start() first")
-        return self._process
+        return self._process, self._watcher
 
     def _address(self, service: str) -> str:
         port = self.ports[service]
@@ -233,6 +268,9 @@ class TritonServer:
             f"--grpc-address={self.host}",
             f"--grpc-port={self.ports['gRPC']}",
         ]
+        if self._secret is not None:
+            arguments.append(f"--grpc-restricted-protocol=model-repository:{ADMIN_KEY}={self._secret}")
+            arguments.append(f"--http-restricted-api=model-repository:{ADMIN_KEY}={self._secret}")
         arguments += [f"--load-model={model}" for model in (["*"] if self._models is None else self._models)]
         if self.ports["HTTP"] is None:
             arguments.append("--allow-http=false")
@@ -242,9 +280,17 @@ class TritonServer:
             arguments.append("--allow-metrics=false")
         else:
             arguments += [f"--metrics-address={self.host}", f"--metrics-port={self.ports['metrics']}"]
+        if self._model_control == "none" and all(is_complete(model) for model in self._to_load()):
+            # Auto-completion costs a process of its own for each model, over a second long, even with nothing to do.
+            arguments.append("--disable-auto-complete-config")
         if not self._gpu:
             arguments += ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]
         return arguments
+
+    def _to_load(self) -> list[Path]:
+        """The folders of the models that are loaded at the start."""
+        folders = [folder for repository in self.repositories for folder in repository.iterdir() if folder.is_dir()]
+        return [folder for folder in folders if self._models is None or folder.name in self._models]
 
     def _last_words(self) -> str:
         lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)
@@ -257,6 +303,15 @@ def explain(entry: ModelState) -> str:
     lines = [line.strip() for line in entry.reason.splitlines() if line.strip()]
     reason = lines[0] if lines else f"the server has it as {entry.state or 'never asked for'}"
     return f"model {entry.model!r}{version} did not load: {reason}"
+
+
+def is_complete(model: Path) -> bool:
+    """Whether a model's configuration leaves nothing to be completed from the model file."""
+    try:
+        config = read_config(model / CONFIG_FILE)
+    except RepositoryError:  # the server says what is wrong with it, if it can do nothing with it either
+        return False
+    return bool(config.backend and config.input and config.output and config.instance_group)
 
 
 def check_repository(repository: Path) -> None:
@@ -273,40 +328,3 @@ def check_repository(repository: Path) -> None:
     raise RepositoryError(
         f"{repository} holds no model: expected MODEL/VERSION/model.onnx in it, as `neurips16 export` writes"
     )
-
-
-def claim_ports(host: str, ports: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The ports to give the server, by service: a free one for 0, else the one named when nobody listens there.
-
-    Raises:
-        PortTakenError: somebody does, or the address is not one of this machine's.
-    """
-    claimed: dict[str, int | None] = {}
-    with contextlib.ExitStack() as stack:  # all are held until all are found, so that none is given twice
-        for service, port in ports.items():
-            if port is None:
-                claimed[service] = None
-                continue
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((host, port))
-            except OSError as error:
-                raise PortTakenError(
-                    f"port {port} on {host} cannot be had for {service} ({error.strerror or error}): "
-                    f"end what listens there, or choose another with --{service.lower()}-port"
-                ) from error
-            claimed[service] = listener.getsockname()[1]
-    return claimed
-
-
-def reachable_host(host: str) -> str:
-    """An address under which a client on this machine reaches a server that listens on ``host``."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified:
-        return "::1" if address.version == 6 else "127.0.0.1"
-    return host

@@ -41,23 +41,23 @@ class ModelControl(Protocol):
 class StubWatcher:
     """Watches the stub processes of one server, from `start` to `stop`.
 
+    It has to look on from the server's start, so that no stub dies before it was seen alive; it acts once it is armed.
+
     Args:
         server_pid: the server, whose children the stubs are.
         repositories: the folders whose models it serves, as the server was given them.
-        control: unloads and loads models.
-        on_error: the exceptions that a failing ``control`` raises.
+        on_error: the exceptions that a failing `ModelControl` raises.
     """
 
     def __init__(
         self,
         server_pid: int,
         repositories: Sequence[Path],
-        control: ModelControl,
         on_error: type[Exception] | tuple[type[Exception], ...],
     ):
         self._server = psutil.Process(server_pid)
         self._repositories = repositories
-        self._control = control
+        self._control: ModelControl | None = None
         self._on_error = on_error
         self._stubs: dict[int, tuple[str, str]] = {}  # process id -> the model and version it hosts an instance of
         self._zombies: set[int] = set()  # seen once, with status 0
@@ -70,8 +70,12 @@ class StubWatcher:
         self.restorations = 0
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to look on."""
         self._thread.start()
+
+    def arm(self, control: ModelControl) -> None:
+        """From now on bring back, through ``control``, what has died."""
+        self._control = control
 
     def stop(self) -> None:
         """Watch no longer. A restoration under way ends with the server that it waits for."""
@@ -112,7 +116,7 @@ class StubWatcher:
             dead = child.status() == psutil.STATUS_ZOMBIE
         except psutil.Error:
             return
-        if not dead or child.pid not in self._stubs or child.pid in self._handled:
+        if not dead or self._control is None or child.pid not in self._stubs or child.pid in self._handled:
             return
         status = _exit_status(child.pid)
         if status == 0 and child.pid not in self._zombies:  # perhaps ended in order, and about to be reaped
@@ -124,7 +128,7 @@ class StubWatcher:
             return
         self._broken[model] = f"its process {child.pid} {_describe(status)}"
         threading.Thread(
-            target=self._restore, args=(model, version), name=f"neurips16-restore-{model}", daemon=True
+            target=self._restore, args=(self._control, model, version), name=f"neurips16-restore-{model}", daemon=True
         ).start()
 
     def _hosted_by(self, command: Sequence[str]) -> tuple[str, str] | None:
@@ -141,12 +145,12 @@ class StubWatcher:
                 return None if command[-2] == model else (model, version)
         return None
 
-    def _restore(self, model: str, version: str) -> None:
+    def _restore(self, control: ModelControl, model: str, version: str) -> None:
         """Unload and load a model until it answers. Runs in a thread of its own."""
         try:
             # While it loads or unloads, a dead stub is the server's own affair: the call that asked for it fails.
-            if self._control.is_ready(model, version):
-                self._reload(model)
+            if control.is_ready(model, version):
+                self._reload(control, model)
         except self._on_error as error:
             if not self._stopped.is_set():
                 logger.error("model %r: the server did not say whether it is ready: %s", model, error)
@@ -154,13 +158,13 @@ class StubWatcher:
             with self._lock:
                 self._broken.pop(model, None)
 
-    def _reload(self, model: str) -> None:
+    def _reload(self, control: ModelControl, model: str) -> None:
         began = time.monotonic()
         logger.warning("model %r cannot answer: %s; loading it again", model, self._broken[model])
         while not self._stopped.wait(self._delay_s(model)):
             try:
-                self._control.unload(model)
-                self._control.load(model)
+                control.unload(model)
+                control.load(model)
             except self._on_error as error:
                 if not self._stopped.is_set():
                     logger.error("model %r did not load again: %s", model, error)

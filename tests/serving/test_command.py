@@ -1,0 +1,172 @@
+"""`neurips16 serve` and `neurips16 doctor`, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance, embed_spec
+from serving_tools import eventually, infer, times
+
+pytestmark = pytest.mark.triton
+
+FREE = ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"]
+
+
+def publish(repository: Path, version: int, factor: float) -> None:
+    """A model with its specification, as `neurips16 export` leaves it: without a config.pbtxt."""
+    spec = ModelSpec(
+        name="scaled",
+        system="none",
+        summary="y is x times a factor.",
+        inputs=(TensorSpec("x", "FP32", ("N", "L"), "anything"),),
+        outputs=(TensorSpec("y", "FP32", ("N", "L"), "the product", tolerance=Tolerance(0, 0, "one product")),),
+        max_batch_size=8,
+        opset=17,
+        ir_version=8,
+        paper="none",
+    )
+    model = times(factor)
+    embed_spec(model, spec)
+    folder = repository / "scaled" / str(version)
+    staged = repository / "scaled" / f".{version}"
+    staged.mkdir(parents=True)
+    onnx.save(model, staged / "model.onnx")
+    staged.rename(folder)
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    publish(tmp_path / "models", 1, 2)
+    return tmp_path / "models"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from neurips16.clients.command import main; main()", *arguments]
+
+
+class Serving:
+    """A running `neurips16 serve`."""
+
+    def __init__(self, *arguments: str):
+        self.process = subprocess.Popen(command("serve", *arguments), stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        for line in self.process.stderr:
+            self.lines.append(line)
+            ready = re.search(r"ready: (.*) at (\S+) \(gRPC\)", line)
+            if ready:
+                self.models, self.url = ready[1], ready[2]
+                break
+        else:
+            raise AssertionError("".join(self.lines))
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        self.lines += self.process.stderr.readlines()
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def serving(needs_triton, repository, request) -> Iterator[Serving]:
+    running = Serving(str(repository), *FREE, *getattr(request, "param", []))
+    yield running
+    if running.process.poll() is None:
+        running.end(signal.SIGTERM)
+    running.process.stderr.close()
+
+
+def ask(url: str, **options) -> np.ndarray:
+    import tritonclient.grpc as grpc_client
+
+    with grpc_client.InferenceServerClient(url) as client:
+        return infer(client, "scaled", {"x": np.ones((1, 2), np.float32)}, **options)["y"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_says_when_it_is_ready_and_ends_in_order(serving, number):
+    assert serving.models == "scaled"
+    assert serving.url.startswith("127.0.0.1:")
+    np.testing.assert_array_equal(ask(serving.url), [[2, 2]])
+    folders = {Path(process.exe()).parents[2] for process in serving.family if "stub" in process.name()}
+    assert len(serving.family) == 2
+    assert len(folders) == 1
+    assert serving.end(number) == 0
+    assert not [process for process in serving.family if process.is_running()]
+    assert not folders.pop().exists()
+    # Nothing needed attention, so nothing but these was said.
+    assert len(serving.lines) == 2, serving.lines
+    assert serving.lines[-1].endswith("stopped\n")
+
+
+@pytest.mark.parametrize("serving", [["--model-control", "poll"]], indirect=True)
+def test_a_version_published_while_it_serves_is_served(serving, repository):
+    np.testing.assert_array_equal(ask(serving.url), [[2, 2]])
+    publish(repository, 2, 3)
+    assert eventually(lambda: np.array_equal(ask(serving.url), [[3, 3]]))
+
+
+def test_the_end_of_the_server_is_an_error(serving):
+    server = next(process for process in serving.family if process.name() == "tritonserver")
+    server.kill()
+    serving.lines += serving.process.stderr.readlines()
+    assert serving.process.wait(30) == 1
+    assert serving.lines[-1].startswith("error: Triton ended by itself with status -9")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+    )
+
+
+def assert_one_line(run_: subprocess.CompletedProcess, status: int, *words: str) -> None:
+    assert run_.returncode == status, run_.stderr
+    assert run_.stderr.startswith("error: ")
+    assert run_.stderr.count("\n") == 1, run_.stderr
+    for word in words:
+        assert word in run_.stderr
+
+
+def test_a_missing_repository_is_one_line(tmp_path):
+    assert_one_line(run("serve", str(tmp_path / "absent")), 2, "absent", "is no folder")
+
+
+def test_a_model_that_is_not_there_is_one_line(repository):
+    assert_one_line(run("serve", str(repository), *FREE, "--model", "other"), 2, "no model 'other'")
+
+
+@pytest.fixture
+def numpy_2(tmp_path) -> str:
+    """A PYTHONPATH under which NumPy 2 appears to be installed."""
+    folder = tmp_path / "appears" / "numpy-2.1.3.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.3\n")
+    return str(folder.parent)
+
+
+def test_numpy_2_is_one_line(repository, numpy_2):
+    assert_one_line(run("serve", str(repository), *FREE, PYTHONPATH=numpy_2), 2, "NumPy 2.1.3", "pip install 'numpy<2'")
+
+
+def test_doctor_serves_a_model_where_all_is_well(needs_triton):
+    done = run("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+    assert "answered rightly" in done.stdout
+
+
+def test_doctor_fails_where_serving_cannot_work(numpy_2):
+    done = run("doctor", PYTHONPATH=numpy_2)
+    assert done.returncode == 1
+    assert "FAILED NumPy, ONNX Runtime: NumPy 2.1.3" in done.stdout
+    assert "ok     libpython" in done.stdout  # it goes on to the other parts
