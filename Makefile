@@ -1,0 +1,49 @@
+# `make demo` and `make test` set up whatever is missing, say what they do, and need nothing before them.
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+
+.PHONY: demo test lint format sanitize bench gpu-check clean help
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run each client on real input
+	@$(BIN)/python deploy/demo/run.py --data $(DATA)
+
+test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## Style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
+
+format: $(VENV)/.dev ## Put the code into the project's form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
+	@$(BIN)/python deploy/bench/premise_index.py
+	@$(BIN)/python deploy/bench/premise_serving.py
+
+sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSan
+	@export/ops/sanitize.sh $(BIN)/python
+
+gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: build the CUDA kernels, run every test that needs one
+	@nvidia-smi -L || { echo "gpu-check: no NVIDIA GPU here, so nothing was checked" >&2; exit 1; }
+	@NEURIPS16_REQUIRE_OPS=1 $(BIN)/python -m pytest -m cuda
+
+# A stamp is made anew when what it installs has changed; the native library is a part of the installation.
+KERNELS := $(wildcard export/ops/*.cc export/ops/*.h export/ops/*/*.cc export/ops/*/*.cu)
+
+$(VENV)/.demo: pyproject.toml constraints.txt deploy/setup.sh
+	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt deploy/setup.sh CMakeLists.txt $(KERNELS)
+	@deploy/setup.sh $(VENV) dev
+	@touch $@
+
+clean: ## Remove what was built and installed
+	rm -rf $(VENV) build

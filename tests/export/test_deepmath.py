@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from neurips16.export.deepmath import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
+from neurips16.export.errors import EvaluationError, ExportError
+from neurips16.export.pipeline import parse_options, run_export
+from neurips16.export.registry import Station, get
+from neurips16.export.spec import read_spec
+from neurips16.training.data.deepmath import normalise, read_library
+from neurips16.training.data.deepmath_module import DeepMathData
+from neurips16.training.data.deepmath_tokens import Tokenizer
+from neurips16.training.deepmath import DeepMath
+
+VOCABULARY = sorted(set("".join(map(normalise, SAMPLE_STATEMENTS))) | set("tra0123456789kXYZ"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, deepmath_folder):
+    """A tiny network with random weights, as `neurips16 train` would have saved it."""
+    torch.manual_seed(0)
+    data = DeepMathData(str(deepmath_folder))
+    model = DeepMath(data.vocabulary, channels=(6, 8, 10), hidden=12, max_length=120)
+    with torch.no_grad():  # scores on both sides of zero, so that pair accuracy says something
+        model.scorer.output.bias.zero_()
+    path = tmp_path_factory.mktemp("checkpoint") / "model.ckpt"
+    about = {"system": "deepmath", "epoch": 0, "step": 0, "metrics": {}}
+    torch.save({"neurips16": about, "hyper_parameters": dict(model.hparams), "state_dict": model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def repository(checkpoint, deepmath_folder, tmp_path_factory):
+    """The tiny network's three models, exported with every gate."""
+    folder = tmp_path_factory.mktemp("export") / "models"
+    published = run_export("deepmath", checkpoint, folder, data=deepmath_folder)
+    assert [p.parent.name for p in published] == ["premise_encoder", "conjecture_encoder", "premise_ranker"]
+    return folder
+
+
+LINES = [
+    *SAMPLE_STATEMENTS,
+    " fof( a , conjecture , p ( X , Y ) ) . ",
+    "fof(a, axiom, p",
+    "p, q, r).",
+    "fof(no_commas).",
+    "x",
+    "fof(long, axiom, " + "p & " * 100 + "p).",
+    "cnf(c, axiom, ~ p | q).",
+    "\tp\n&\tq\n",
+]
+
+
+def test_the_graph_reads_what_the_training_reads():
+    reader = FormulaReader(VOCABULARY, max_length=120)
+    tokenizer = Tokenizer(VOCABULARY, "character")
+    tokens, lengths = reader(torch.from_numpy(text_batch(LINES)))
+    for line, row, length in zip(LINES, tokens, lengths, strict=True):
+        want = tokenizer(normalise(line))[:120]
+        assert length == len(want), line
+        assert row[:length].tolist() == want.tolist(), line
+        assert (row[length:] == -1).all()
+
+
+def test_an_empty_text_is_read_as_nothing():
+    tokens, lengths = FormulaReader(VOCABULARY, 120)(torch.zeros(2, 3, dtype=torch.uint8))
+    assert lengths.tolist() == [0, 0]
+    assert (tokens == -1).all()
+
+
+@pytest.mark.slow
+def test_the_published_models_say_what_they_are(repository, checkpoint):
+    specs = {name: read_spec(repository / name / "1/model.onnx") for name in ("premise_encoder", "premise_ranker")}
+    encoder = specs["premise_encoder"]
+    assert encoder.parameters["build"] == specs["premise_ranker"].parameters["build"]
+    assert encoder.parameters["max_length"] == "120"
+    report = json.loads((repository / "premise_encoder/1/parity.json").read_text())
+    assert report["passed"]
+    assert report["metrics"]["onnx"]["pair_accuracy"]["allowed_loss"] == 0.002
+
+
+def _session(path):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.slow
+def test_zeros_behind_the_text_and_neighbours_change_nothing(repository):
+    session = _session(repository / "premise_encoder/1/model.onnx")
+    batch = text_batch(LINES[:4])
+    padded = np.pad(batch, ((0, 0), (0, 300)))
+    together = session.run(None, {"text": padded})[0]
+    for i, line in enumerate(LINES[:4]):
+        alone = session.run(None, {"text": text_batch([line])})[0]
+        np.testing.assert_allclose(together[i], alone[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["premise_encoder", "premise_ranker"])
+def test_other_runtimes_give_the_same_answers(repository, name):
+    path = repository / name / "1/model.onnx"
+    rng = np.random.default_rng(0)
+    if name == "premise_encoder":
+        inputs = {"text": text_batch(LINES[:5])}
+    else:
+        inputs = {
+            "conjecture": rng.normal(size=(2, 12)).astype(np.float32),
+            "premises": rng.normal(size=(2, 3, 12)).astype(np.float32),
+        }
+    want = _session(path).run(None, inputs)
+    assert {node.domain for node in onnx.load(path).graph.node} == {""}
+    for got in (_reference(path, inputs), _openvino(path, inputs)):
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def _reference(path, inputs):
+    from onnx.reference import ReferenceEvaluator
+
+    return ReferenceEvaluator(onnx.load(path)).run(None, inputs)
+
+
+def _openvino(path, inputs):
+    openvino = pytest.importorskip("openvino", reason="OpenVINO is in the dev extra")
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    answer = compiled(inputs)
+    return [answer[output] for output in compiled.outputs]
+
+
+@pytest.mark.slow
+def test_the_metrics_are_the_same_at_the_checkpoint_and_at_each_exported_file(repository, checkpoint, deepmath_folder):
+    system = get("deepmath")
+    before = system.evaluate(Station(checkpoint=checkpoint), deepmath_folder, "all", {})
+    assert before["conjectures"] == 40
+    assert 0 <= before["pair_accuracy"] <= 1
+    assert "recall_at_16" in before
+    for name in ("premise_encoder", "conjecture_encoder", "premise_ranker"):
+        after = system.evaluate(Station(model=repository / name / "1/model.onnx"), deepmath_folder, "all", {})
+        assert after == pytest.approx(before, abs=0.01)
+
+
+def test_baselines_answer_with_the_same_names(deepmath_folder):
+    for name in ("counts", "knn"):
+        metrics = get("deepmath").evaluate(Station(baseline=name), deepmath_folder, "all", {})
+        assert {"pair_accuracy", "amrr", "recall_at_1024"} <= set(metrics)
+    # Useful premises share the conjecture's symbol, so neighbours by symbols find them.
+    assert metrics["amrr"] < 0.5
+
+
+def test_what_cannot_be_measured_is_refused(deepmath_folder, repository, tmp_path):
+    system = get("deepmath")
+    with pytest.raises(EvaluationError, match="it has: --sample"):
+        parse_options(["--smaple", "3"], system)
+    with pytest.raises(EvaluationError, match="number over 0"):
+        system.evaluate(Station(baseline="knn"), deepmath_folder, "all", {"sample": "-1"})
+    with pytest.raises(EvaluationError, match="counts, knn"):
+        system.evaluate(Station(baseline="nothing"), deepmath_folder, "all", {})
+    lonely = tmp_path / "premise_encoder/1/model.onnx"
+    lonely.parent.mkdir(parents=True)
+    lonely.write_bytes((repository / "premise_encoder/1/model.onnx").read_bytes())
+    with pytest.raises(EvaluationError, match="deepmath is three models"):
+        system.evaluate(Station(model=lonely), deepmath_folder, "all", {})
+
+
+def test_options_may_be_given_both_ways():
+    assert parse_options(["--sample", "3", "--ranking=no"], get("deepmath")) == {"sample": "3", "ranking": "no"}
+
+
+def test_a_word_model_is_refused(deepmath_folder, tmp_path):
+    model = DeepMath(["p"], level="word", channels=(4, 4, 4), hidden=4, embedding_size=4)
+    about = {"system": "deepmath"}
+    content = {"neurips16": about, "hyper_parameters": dict(model.hparams), "state_dict": model.state_dict()}
+    torch.save(content, tmp_path / "word.ckpt")
+    with pytest.raises(ExportError, match="only 'character' with 'cnn'"):
+        models(tmp_path / "word.ckpt", None)
+
+
+@pytest.mark.data
+def test_real_statements_are_read_alike(real_deepmath):
+    statements = read_library(real_deepmath).statements[::400]
+    vocabulary = sorted(set("".join(map(normalise, statements))))
+    reader, tokenizer = FormulaReader(vocabulary, 2048), Tokenizer(vocabulary, "character")
+    tokens, lengths = reader(torch.from_numpy(text_batch(statements)))
+    for line, row, length in zip(statements, tokens, lengths, strict=True):
+        assert row[:length].tolist() == tokenizer(normalise(line))[:2048].tolist()
