@@ -30,7 +30,7 @@ class ServerLog:
     """Collects the lines of one server. Safe to feed and to read from different threads."""
 
     def __init__(self) -> None:
-        self._chatter = _CHATTER
+        self._chatter: tuple[str, ...] = _CHATTER
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self._lock = threading.Lock()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from neurips16.serving.control import ControlError, ServerControl
@@ -23,6 +23,8 @@ class RepositoryPoller:
 
     Args:
         repositories: the model repositories.
+        models: the models to follow, None for all.
+        known: what `look` found before the server started: whatever differs from it is loaded.
         control: loads and unloads models.
         wanted: the models that should be ready; changed as models come and go.
         before_load: called with a repository before a model of it is loaded.
@@ -32,6 +34,8 @@ class RepositoryPoller:
     def __init__(
         self,
         repositories: Sequence[Path],
+        models: Collection[str] | None,
+        known: dict[Path, Fingerprint],
         control: ServerControl,
         wanted: set[str],
         before_load: Callable[[Path], object] | None,
@@ -42,7 +46,8 @@ class RepositoryPoller:
         self._wanted = wanted
         self._before_load = before_load
         self._poll_s = poll_s
-        self._known = self._look()
+        self._models = models
+        self._known = known
         self._complaints: dict[str, str] = {}  # the last one of each, not to be repeated at every look
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="neurips16-poll", daemon=True)
@@ -58,7 +63,7 @@ class RepositoryPoller:
     def _run(self) -> None:
         while not self._stopped.wait(self._poll_s):
             try:
-                found = self._look()
+                found = look(self._repositories, self._models)
             except OSError as error:
                 self._complain("the repository", f"cannot be read: {error}")
                 continue
@@ -70,14 +75,6 @@ class RepositoryPoller:
             # As it was before the loads: a file that changed meanwhile is seen the next time. What the loads have
             # written is seen as well, and the server finds nothing new in it.
             self._known = found
-
-    def _look(self) -> dict[Path, Fingerprint]:
-        return {
-            folder: fingerprint(folder)
-            for repository in self._repositories
-            for folder in repository.iterdir()
-            if folder.is_dir() and not folder.name.startswith(".")
-        }
 
     def _change(self, folder: Path, change: Callable[[Path], None]) -> bool:
         """Make a change; False when it was not even asked of the server, for want of a good repository."""
@@ -106,6 +103,16 @@ class RepositoryPoller:
         self._wanted.discard(folder.name)
         self._control.unload(folder.name)
         logger.info("unloaded model %r, which is gone from %s", folder.name, folder.parent)
+
+
+def look(repositories: Sequence[Path], models: Collection[str] | None) -> dict[Path, Fingerprint]:
+    """The model folders of the repositories, or those of ``models`` only. Hidden ones are no models."""
+    return {
+        folder: fingerprint(folder)
+        for repository in repositories
+        for folder in repository.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".") and (models is None or folder.name in models)
+    }
 
 
 def fingerprint(model: Path) -> Fingerprint:

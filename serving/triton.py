@@ -15,7 +15,7 @@ from neurips16.serving.binary import check_packages, find_triton, gpu_usable
 from neurips16.serving.control import ADMIN_KEY, ControlError, ModelState, ServerControl
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
 from neurips16.serving.log import ServerLog
-from neurips16.serving.poll import RepositoryPoller
+from neurips16.serving.poll import Fingerprint, RepositoryPoller, look
 from neurips16.serving.process import ServerProcess
 from neurips16.serving.repository import CONFIG_FILE, read_config
 from neurips16.serving.runtime import Runtime
@@ -76,6 +76,7 @@ class TritonServer:
         restricted = model_control != "explicit" and not is_loopback(host)
         self._secret = secrets.token_hex(16) if restricted else None
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
+        self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
         self._gpu = False
         self._log = ServerLog()
         self._runtime: Runtime | None = None
@@ -142,6 +143,7 @@ class TritonServer:
             if not any((repository / model).is_dir() for repository in self.repositories):
                 raise RepositoryError(f"there is no model {model!r} in {', '.join(map(str, self.repositories))}")
         self.ports = claim_ports(self.host, self.ports)
+        self._found = look(self.repositories, self._models)
         self._gpu = gpu_usable()
         self._runtime = Runtime.create(binary)
         command = [str(binary.executable), *self._arguments(self._runtime)]
@@ -183,14 +185,16 @@ class TritonServer:
                 return False
             time.sleep(POLL_S)
         index = control.index()
-        wanted = set(self._models) if self._models is not None else {entry.model for entry in index}
+        wanted = {folder.name for folder in self._found}
         failed = [entry for entry in index if entry.model in wanted and not entry.ready]
         if failed:
             raise ModelFailedError("; ".join(explain(entry) for entry in failed))
         watcher.arm(control)
         self._wanted = wanted
         if self._model_control == "poll":
-            self._poller = RepositoryPoller(self.repositories, control, wanted, self._before_load, self._poll_s)
+            self._poller = RepositoryPoller(
+                self.repositories, self._models, self._found, control, wanted, self._before_load, self._poll_s
+            )
             self._poller.start()
         return True
 
@@ -271,7 +275,8 @@ class TritonServer:
         if self._secret is not None:
             arguments.append(f"--grpc-restricted-protocol=model-repository:{ADMIN_KEY}={self._secret}")
             arguments.append(f"--http-restricted-api=model-repository:{ADMIN_KEY}={self._secret}")
-        arguments += [f"--load-model={model}" for model in (["*"] if self._models is None else self._models)]
+        # By name, and not as "*", which would take hidden folders for models.
+        arguments += [f"--load-model={name}" for name in sorted({folder.name for folder in self._found})]
         if self.ports["HTTP"] is None:
             arguments.append("--allow-http=false")
         else:
@@ -280,17 +285,12 @@ class TritonServer:
             arguments.append("--allow-metrics=false")
         else:
             arguments += [f"--metrics-address={self.host}", f"--metrics-port={self.ports['metrics']}"]
-        if self._model_control == "none" and all(is_complete(model) for model in self._to_load()):
+        if self._model_control == "none" and all(is_complete(model) for model in self._found):
             # Auto-completion costs a process of its own for each model, over a second long, even with nothing to do.
             arguments.append("--disable-auto-complete-config")
         if not self._gpu:
             arguments += ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]
         return arguments
-
-    def _to_load(self) -> list[Path]:
-        """The folders of the models that are loaded at the start."""
-        folders = [folder for repository in self.repositories for folder in repository.iterdir() if folder.is_dir()]
-        return [folder for folder in folders if self._models is None or folder.name in self._models]
 
     def _last_words(self) -> str:
         lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)
