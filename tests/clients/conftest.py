@@ -44,7 +44,8 @@ class Faults:
     """What the fake server does wrong, and what it saw."""
 
     unavailable: int = 0  # that many calls are refused
-    fail_with: grpc.StatusCode | None = None  # every inference fails
+    fail_with: grpc.StatusCode | None = None  # inferences fail
+    fail_times: int = 10**9  # that many of them
     delay_s: float = 0.0  # before each inference
     missing: set[str] = field(default_factory=set)  # models that it does not know
     unloaded: set[str] = field(default_factory=set)  # models that it knows, but has not loaded
@@ -55,6 +56,7 @@ class Faults:
     calls: Counter = field(default_factory=Counter)
     shapes: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     requests: list = field(default_factory=list)
+    given_up: int = 0  # requests that their client cancelled
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -134,7 +136,11 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         try:
             self._enter("ModelInfer", context, request.model_name)
             time.sleep(faults.delay_s)
-            if faults.fail_with is not None:
+            faults.given_up += not context.is_active()
+            with self.lock:
+                fails = faults.fail_with is not None and faults.fail_times > 0
+                faults.fail_times -= fails
+            if fails:
                 context.abort(faults.fail_with, "as asked")
             inputs = {t.name: (t, raw) for t, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
             if request.model_name == "echo":

@@ -4,6 +4,7 @@ import time
 import grpc
 import numpy as np
 import pytest
+from neurips16.clients import codec
 from neurips16.clients.async_client import AsyncClient
 from neurips16.clients.client import Client
 from neurips16.clients.connection import Retry, Timeout
@@ -72,11 +73,16 @@ def test_several_requests_under_way_but_bounded(server):
     assert 1 < server.faults.most_in_flight <= 3
 
 
+def many():
+    """An operation of a hundred calls in one group."""
+    return (yield (codec.infer("echo", {"a": [number]}) for number in range(100)))
+
+
 def test_one_failure_ends_the_group(server):
-    server.max_batch_size = 1
-    server.faults.fail_with = grpc.StatusCode.INTERNAL
+    server.faults.fail_with, server.faults.fail_times = grpc.StatusCode.INTERNAL, 1
+    server.faults.delay_s = 0.01
     with pytest.raises(ServerError):
-        ask(server, lambda c: c.rank_premises("p(a)", [f"p{i}(a)" for i in range(100)]))
+        ask(server, lambda c: c.run(many()))
     assert server.faults.calls["ModelInfer"] < 10
 
 

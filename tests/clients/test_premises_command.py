@@ -189,6 +189,7 @@ def test_prove_without_e(run_command, server, files, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     usual = ["--url", server.url, "--conjecture", files / "goal.p", "--premises", files / "premises.p"]
     fails(run_command("prove", *usual), 2, "apt-get install eprover")
+    assert not server.faults.calls  # it is said before anything is encoded
 
 
 @needs_e
