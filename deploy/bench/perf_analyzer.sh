@@ -1,0 +1,34 @@
+#!/bin/sh
+# Runs NVIDIA's perf_analyzer against a running server.
+#
+#   deploy/bench/perf_analyzer.sh MODEL [URL] [further options of perf_analyzer]
+#
+# The program comes from the wheel tritonclient 2.41.1, the last one that carries it; it needs libb64 (Debian:
+# libb64-0d) and a libcudart.so.12, for which the one in the nvidia-pytriton wheel serves. On a server whose trace
+# settings are restricted, hand it the token: -H 'HEADER: VALUE'.
+set -eu
+
+model=${1:?usage: $0 MODEL [URL] [options]}
+url=${2:-localhost:8001}
+[ $# -ge 2 ] && shift 2 || shift
+python=${PYTHON:-.venv/bin/python}
+cache=build/perf_analyzer
+
+if [ ! -x "$cache/perf_analyzer" ]; then
+    mkdir -p "$cache"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$cache" \
+        --platform manylinux1_x86_64 --only-binary=:all: tritonclient==2.41.1
+    "$python" - "$cache" <<'PY'
+import pathlib, shutil, sys, sysconfig, zipfile
+cache = pathlib.Path(sys.argv[1])
+wheel = next(cache.glob("tritonclient-*.whl"))
+with zipfile.ZipFile(wheel) as archive:
+    member = next(name for name in archive.namelist() if name.endswith("/bin/perf_analyzer") or name.endswith("scripts/perf_analyzer"))
+    (cache / "perf_analyzer").write_bytes(archive.read(member))
+(cache / "perf_analyzer").chmod(0o755)
+libs = pathlib.Path(sysconfig.get_paths()["purelib"]) / "nvidia_pytriton.libs"
+shutil.copy(next(libs.glob("libcudart*")), cache / "libcudart.so.12")
+PY
+fi
+ldconfig -p | grep -q libb64.so || { echo "perf_analyzer needs libb64: apt-get install libb64-0d" >&2; exit 1; }
+LD_LIBRARY_PATH="$cache${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$cache/perf_analyzer" -m "$model" -i grpc -u "$url" "$@"

@@ -1,0 +1,57 @@
+"""The models that ship: what they say of themselves, what they need, and what they are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from neurips16.export.spec import read_spec
+from neurips16.serving.release import RELEASES, oldest_supported, preflight
+from neurips16.serving.repository import config_for, read_config
+
+MODELS = Path(__file__).parents[2] / "serving/models"
+NEWEST = {
+    folder.name: max(folder.glob("*/model.onnx"), key=lambda p: int(p.parent.name))
+    for folder in sorted(MODELS.iterdir())
+    if folder.is_dir()
+}
+
+
+def test_models_ship_within_the_size_that_a_checkout_can_bear():
+    assert NEWEST
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) <= 32 * 2**20
+    deepmath = [path for path in NEWEST.values() if read_spec(path).system == "deepmath"]
+    assert sum(path.stat().st_size for path in deepmath) <= 8 * 2**20
+
+
+@pytest.mark.parametrize("name", NEWEST)
+def test_a_shipped_model_is_described_checked_and_configured(name):
+    path = NEWEST[name]
+    spec = read_spec(path)
+    assert spec.name == name
+    assert spec.provenance["step"] > 0
+    report = json.loads((path.parent / "parity.json").read_text())
+    assert report["passed"]
+    assert report["metrics"]["onnx"]
+    assert read_config(MODELS / name / "config.pbtxt") == config_for(spec)
+
+
+@pytest.mark.parametrize("name", NEWEST)
+def test_every_supported_release_loads_a_shipped_model(name):
+    for release in RELEASES.values():
+        if release.name >= oldest_supported().name:
+            preflight(NEWEST[name], release)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_shipped_premise_models_beat_counting(real_deepmath):
+    evaluation = pytest.importorskip("neurips16.export.registry", reason="needs the export extra")
+    system = evaluation.get("deepmath")
+    options = {"ranking": "no", "sample": "600"}
+    metrics = system.evaluate(evaluation.Station(model=NEWEST["premise_encoder"]), real_deepmath, "test", options)
+    assert metrics["pairs"] > 8000
+    assert metrics["pair_accuracy"] > 0.7175
+    assert np.isfinite(metrics["pair_accuracy"])
