@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from neurips16.training.system import System, find_system
 
 LAST = "last.ckpt"
+STEPS_PER_CHECKPOINT = 100  # what a killed run loses at most
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +44,10 @@ class _CommandLine(LightningCLI):
 
 
 def run_training(system_name: str, preset: str, data: Path, output: Path, extra: Sequence[str] = ()) -> None:
-    """Train a system as a preset says and leave in ``output``: checkpoints, ``config.yaml`` and ``metrics.csv``.
+    """Train a system as a preset says.
+
+    It leaves in ``output``: ``epochNNN.ckpt`` after each epoch, ``last.ckpt`` every 100 steps, and, for each time that
+    it was started, ``metrics/version_N`` with the whole configuration and the metrics.
 
     Args:
         system_name: a system that `system_names` lists.
@@ -61,26 +66,34 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
     system = find_system(system_name)
     output.mkdir(parents=True, exist_ok=True)
     every_epoch = ModelCheckpoint(
-        dirpath=output, filename="epoch{epoch:03d}", auto_insert_metric_name=False, every_n_epochs=1, save_top_k=-1
+        dirpath=output,
+        filename="epoch{epoch:03d}",
+        auto_insert_metric_name=False,
+        every_n_epochs=1,
+        save_top_k=-1,
+        enable_version_counter=False,  # the file of an epoch that is finished later replaces that of its first part
     )
-    # A second callback, since one saves either by epochs or by steps: a killed run loses at most so many steps.
+    # A second callback, since one saves either by epochs or by steps.
     latest = ModelCheckpoint(
-        dirpath=output, filename=Path(LAST).stem, every_n_train_steps=100, enable_version_counter=False
+        dirpath=output, filename=Path(LAST).stem, every_n_train_steps=STEPS_PER_CHECKPOINT, enable_version_counter=False
     )
     arguments = ["--config", str(system.preset(preset)), f"--data.folder={data}", *extra]
-    line = _CommandLine(
-        system,
-        arguments,
-        run=False,
-        trainer_defaults={
-            "default_root_dir": str(output),
-            "logger": {
-                "class_path": "lightning.pytorch.loggers.CSVLogger",
-                "init_args": {"save_dir": str(output), "name": "metrics"},  # a new version each time it continues
+    with warnings.catch_warnings():
+        # The command line is `neurips16 train`'s; what is for Lightning has been taken out of it.
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        line = _CommandLine(
+            system,
+            arguments,
+            run=False,
+            trainer_defaults={
+                "default_root_dir": str(output),
+                "logger": {
+                    "class_path": "lightning.pytorch.loggers.CSVLogger",
+                    "init_args": {"save_dir": str(output), "name": "metrics"},  # a new version each time it continues
+                },
+                "callbacks": [every_epoch, latest],
             },
-            "callbacks": [every_epoch, latest],
-        },
-    )
+        )
     resume = output / LAST
     if resume.exists():
         _log.warning("continuing from %s", resume)

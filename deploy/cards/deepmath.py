@@ -75,7 +75,8 @@ def measure(name: str, options: list[str], data: Path) -> dict:
 def record_run(run: Path) -> list[dict[str, str]]:
     """The rows of the run's metrics, of all its continuations; writes ``run.json`` and ``metrics.csv``."""
     rows: dict[tuple[str, bool], dict[str, str]] = {}
-    for part in sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1])):
+    parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
+    for part in parts:
         with (part / "metrics.csv").open() as file:
             for row in csv.DictReader(file):  # a step that was done again after a stop replaces the lost one
                 rows[row["step"], bool(row.get("val_loss"))] = row
@@ -85,12 +86,12 @@ def record_run(run: Path) -> list[dict[str, str]]:
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: row.get(name, "") for name in names} for row in ordered)
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
     kept = {"threads": config["threads"], "seed": config["seed_everything"]}
     kept["model"] = {k: v for k, v in config["model"].items() if v is not None}
     kept["data"] = {k: v for k, v in config["data"].items() if k != "folder"}
     kept["max_epochs"] = config["trainer"]["max_epochs"]
-    kept["continuations"] = len(list((run / "metrics").iterdir())) - 1
+    kept["continuations"] = len(parts) - 1
     (CARD / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
     return ordered
 

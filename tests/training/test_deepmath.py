@@ -64,7 +64,7 @@ def test_a_few_steps_lower_the_loss(deepmath_folder):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
 
 
@@ -91,7 +91,7 @@ def test_definition_embeddings_are_the_stage_one_encodings_of_the_definitions(de
     again = _model(data, embedding_size=10)
     again.fill_definitions(stage1, data.definitions)
     assert torch.equal(table, again.premise_encoder.embedding.weight)  # pseudo-random, but fixed
-    with pytest.raises(ValueError, match="must be stage 1's 10"):
+    with pytest.raises(ValueError, match="stage 1 encodes to 10"):
         _model(data).fill_definitions(stage1, data.definitions)
 
 
