@@ -17,7 +17,9 @@ test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
 lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
+	@mkdir -p build/types/neurips16
+	@for room in training export serving clients; do ln -sfn $(CURDIR)/$$room build/types/neurips16/$$room; done
+	@MYPYPATH=build/types $(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
 
 format: $(VENV)/.dev ## Put the code into the project's form
 	@$(BIN)/ruff check --fix .

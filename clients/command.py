@@ -12,7 +12,6 @@ import sys
 from importlib.metadata import entry_points
 
 import typer
-from neurips16.clients.models_command import models  # noqa: F401 - found here by the entry point of this name
 
 GROUP = "neurips16.commands"
 INTERRUPTED_STATUS = 130  # as a shell reports a process that SIGINT ended

@@ -60,23 +60,24 @@ class FormulaReader(nn.Module):
 
     def forward(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Bytes uint8 [N, L] to ids int64 [N, T], -1 behind the end, and lengths int64 [N]."""
-        codes = F.pad(text.to(torch.int64), (0, 8))  # so that the wrapper and its end may be looked for in any text
+        codes = F.pad(text.to(torch.int64), (0, 8))  # so that the wrapper may be looked for in any text
         kept = self.kept[codes]
-        size = kept.sum(dim=1)  # [N]
-        codes = _packed(codes, kept)
+        size = kept.sum(dim=1, keepdim=True)  # [N, 1]
+        codes = _packed(codes, kept)  # [N, L]
         columns = torch.arange(codes.shape[1], device=codes.device)
         opened = torch.zeros_like(size, dtype=torch.bool)
         for wrapper in _WRAPPERS:
-            opened |= (codes[:, : len(wrapper)] == torch.tensor(list(wrapper))).all(dim=1)
-        tail = (size[:, None] - len(_END) + torch.arange(len(_END))).clamp(min=0)  # [N, 2]
-        closed = (codes.gather(1, tail) == torch.tensor(list(_END))).all(dim=1)
+            opened = opened | (codes[:, : len(wrapper)] == torch.tensor(list(wrapper))).all(dim=1, keepdim=True)
+        closed = torch.ones_like(opened)
+        for back, code in enumerate(reversed(_END), start=1):
+            closed = closed & ((columns == size - back) & (codes == code)).any(dim=1, keepdim=True)
         commas = (codes == _COMMA).to(torch.int64).cumsum(dim=1)  # [N, L]
-        wrapped = opened & closed & (commas[:, -1] >= 2)
-        start = torch.where(wrapped, (commas < 2).sum(dim=1) + 1, 0)  # behind the second comma
-        end = torch.where(wrapped, size - len(_END), size)
-        lengths = (end - start).clamp(min=0, max=self.max_length)
-        codes = codes.gather(1, (start[:, None] + columns).clamp(max=codes.shape[1] - 1))
-        codes = codes[:, : self.max_length]
+        wrapped = opened & closed & (commas[:, -1:] >= 2)
+        # Of a wrapped statement: what stands behind the second comma and before the end.
+        behind = (commas >= 2) & ((codes != _COMMA) | (commas > 2))
+        formula = (columns < size - len(_END) * wrapped) & (behind | ~wrapped)
+        lengths = formula.sum(dim=1).clamp(max=self.max_length)
+        codes = _packed(codes, formula)[:, : self.max_length]
         inside = torch.arange(codes.shape[1], device=codes.device) < lengths[:, None]
         return torch.where(inside, self.ids[codes], -1), lengths
 
