@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 import numpy as np
+from tritonclient.grpc import service_pb2_grpc
+
 from neurips16.clients import codec
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
@@ -19,7 +21,6 @@ from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
 from neurips16.clients.statements import Statement
-from tritonclient.grpc import service_pb2_grpc
 
 T = TypeVar("T")
 

@@ -12,8 +12,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from google.protobuf.message import Message
-from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
 from tritonclient.grpc import service_pb2
+
+from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
 
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from neurips16.clients.errors import InvalidInputError
 
 DEFAULT_PORT = 8001

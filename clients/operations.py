@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import grpc
+
 from neurips16.clients import codec
 from neurips16.clients.codec import Operation, Rpc
 from neurips16.clients.connection import Connection

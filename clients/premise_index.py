@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from neurips16.clients.errors import IndexDamagedError, InvalidInputError
 from neurips16.clients.statements import Statement
 

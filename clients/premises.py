@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from neurips16.clients import codec
 from neurips16.clients.codec import ModelConfig, Operation
 from neurips16.clients.errors import IndexMismatchError, InvalidInputError, UnexpectedReplyError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
 from neurips16.clients.models_command import JsonOption, UrlOption
 
 if TYPE_CHECKING:

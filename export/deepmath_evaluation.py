@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from neurips16.clients import Client
 from neurips16.clients.premises import (
     CONJECTURE_ENCODER,

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from torch import nn
+
 from neurips16.export.difference import compare
 from neurips16.export.errors import ExportError, SessionError
 from neurips16.export.exporter import STANDARD_DOMAINS, call_by_name, graphs
@@ -30,7 +32,6 @@ from neurips16.export.session import CPU, ORT_ERRORS, make_session
 from neurips16.export.signature import check_signature
 from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
 from neurips16.export.weights import round_weights
-from torch import nn
 
 Case = Mapping[str, np.ndarray]
 Answers = dict[str, np.ndarray]

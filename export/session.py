@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
-from neurips16.export.errors import SessionError
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from neurips16.export.errors import SessionError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

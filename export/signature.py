@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
+
 from neurips16.export.spec import DTYPES, ModelSpec, TensorSpec
 
 

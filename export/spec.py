@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from neurips16.export.errors import ExportError
 
 METADATA_KEY = "neurips16.spec"

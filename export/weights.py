@@ -14,8 +14,9 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 import torch
-from neurips16.export.errors import ExportError
 from torch import nn
+
+from neurips16.export.errors import ExportError
 
 LARGE_WEIGHT = 1024  # elements: what is smaller is not worth rounding
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
 from neurips16.export.spec import DTYPES, ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
 from neurips16.serving.errors import RepositoryError
 from neurips16.serving.release import Release, preflight
-from tritonclient.grpc import model_config_pb2
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 BACKEND = "onnxruntime"
 CONFIG_FILE = "config.pbtxt"

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from neurips16.training.data.deepmath import Conjecture, normalise
 from neurips16.training.data.deepmath_batches import Batch, Statements, TokenStore
 from neurips16.training.data.deepmath_module import DeepMathData
 from neurips16.training.data.deepmath_tokens import Tokenizer
 from neurips16.training.layers.sequence_encoders import ConvolutionalEncoder, ConvolutionStack, RecurrentEncoder
 from neurips16.training.system import System, SystemModule, load_module
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 LEVELS = ("character", "word", "definition")
 ENCODERS = ("cnn", "lstm", "gru", "cnn_lstm")

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
 from neurips16.training.data.deepmath import Conjecture, Library, normalise
 from neurips16.training.data.deepmath_tokens import words
 from neurips16.training.metrics.premise_ranking import Ranker
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-NEIGHBOURS = 128  # training conjectures that vote; of 32, 64, 128, 256 the best recall on the validation split
+NEIGHBOURS = 128  # training conjectures that vote
+TIE = 1e-9  # less than any difference of counts
 OWN_WEIGHT = 1.0  # weight of a neighbour as a premise itself, beside 1 for each premise of its proof
 _FUNCTOR_START = "abcdefghijklmnopqrstuvwxyz"
 
@@ -26,14 +28,17 @@ def symbols(statement: str) -> list[str]:
 
 
 class CountRanker:
-    """The log ratio of a premise's useful and useless listings in the training split, add-one smoothed."""
+    """The log ratio of a premise's useful and useless listings in the training split, add-one smoothed.
+
+    A premise with as many of the one as of the other, or with none, is called useful.
+    """
 
     def __init__(self, library: Library, training: Sequence[Conjecture]):
         useful, useless = (np.zeros(len(library.names)) for _ in range(2))
         for conjecture in training:
             useful[conjecture.useful] += 1
             useless[conjecture.useless] += 1
-        self._scores = np.log((useful + 1) / (useless + 1))
+        self._scores = np.log((useful + 1) / (useless + 1)) + TIE
 
     def scores(self, conjecture: Conjecture, premises: np.ndarray) -> np.ndarray:
         """See `Ranker`."""

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import lightning
 import torch
+
 from neurips16.training.errors import CheckpointError, UnknownSystemError
 
 PRESETS = Path(__file__).parent / "presets"

@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 import onnxruntime as ort
 import typer
+
 from neurips16.clients import Client
 from neurips16.clients.tables import print_table
 from neurips16.serving import TritonServer

@@ -90,7 +90,8 @@ def record_run(run: Path) -> list[dict[str, str]]:
     kept = {"threads": config["threads"], "seed": config["seed_everything"]}
     kept["model"] = {k: v for k, v in config["model"].items() if v is not None}
     kept["data"] = {k: v for k, v in config["data"].items() if k != "folder"}
-    kept["max_epochs"] = config["trainer"]["max_epochs"]
+    kept["max_steps"] = config["trainer"]["max_steps"]
+    kept["checkpoint"] = max(run.glob("epoch*.ckpt")).name
     kept["continuations"] = len(parts) - 1
     (CARD / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
     return ordered
@@ -143,8 +144,8 @@ def card(results: dict[str, dict], proofs: dict[str, dict], run: dict) -> str:
         conjectures=first["conjectures"],
         pairs=first["pairs"],
         proof_conjectures=proofs["network"]["metrics"]["conjectures"],
-        epochs=run["max_epochs"],
-        last=f"{run['max_epochs'] - 1:03d}",
+        steps=run["max_steps"],
+        checkpoint=run["checkpoint"],
         channels=", ".join(map(str, run["model"]["channels"])),
         hidden=run["model"]["hidden"],
         continuations=run["continuations"],
@@ -165,7 +166,7 @@ Selection*, NIPS 2016), with {channels} channels and {hidden} hidden units where
 **Data.** Mizar40 (repository JUrban/deepmath; GPL-3.0-or-later or CC-BY-SA-3.0-or-later by the Association of Mizar
 Users), 31,924 conjectures. The split is by conjecture, fixed by a hash of its name: 10 % test, 2 % validation.
 
-**Run.** {epochs} epochs on two CPU cores, in {continuations} continuations after stops; settings in `run.json`, curve
+**Run.** {steps} steps on two CPU cores, continued {continuations} times after stops; settings in `run.json`, curve
 in `metrics.csv`. Weights are stored as FP16; arithmetic is FP32.
 
 ![training curve](curve.png)
@@ -189,7 +190,7 @@ best premises:
 ## Again
 
     neurips16 train deepmath --preset small --data DATA
-    neurips16 export deepmath --checkpoint runs/deepmath-small/epoch{last}.ckpt --repository serving/models --data DATA
+    neurips16 export deepmath --checkpoint runs/deepmath-small/{checkpoint} --repository serving/models --data DATA
 {commands}
 """
 

@@ -14,8 +14,9 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from neurips16.serving import TritonServer
 from rich.console import Console
+
+from neurips16.serving import TritonServer
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
+
 from neurips16.clients.client import Client
 from neurips16.clients.command import main
 from neurips16.clients.connection import Retry, Timeout
-from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 EMBEDDING_SIZE = 16
 ALPHABET = " !$&(),0123456789:<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz|~"

@@ -4,6 +4,7 @@ import time
 import grpc
 import numpy as np
 import pytest
+
 from neurips16.clients import codec
 from neurips16.clients.async_client import AsyncClient
 from neurips16.clients.client import Client

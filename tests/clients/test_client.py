@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
+
 from neurips16.clients import codec
 from neurips16.clients.client import Client
 from neurips16.clients.codec import SequenceStep

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tritonclient.grpc import service_pb2
+
 from neurips16.clients import codec
 from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
-from tritonclient.grpc import service_pb2
 
 NUMERIC = [dtype for dtype, _ in codec.DTYPES.values() if dtype.kind != "O"]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)

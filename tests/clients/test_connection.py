@@ -1,6 +1,7 @@
 import grpc
 import grpc.aio
 import pytest
+
 from neurips16.clients.connection import TLS, Address, Connection, Retry, Timeout
 from neurips16.clients.errors import InvalidInputError
 

@@ -1,5 +1,6 @@
 import grpc
 import pytest
+
 from neurips16.clients import codec
 from neurips16.clients.connection import Connection, Retry, Timeout
 from neurips16.clients.errors import DeadlineExceededError, ServerUnavailableError

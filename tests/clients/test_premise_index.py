@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from neurips16.clients import premise_index, premises
 from neurips16.clients.errors import IndexMismatchError, InvalidInputError, InvalidStatementError
 from neurips16.clients.premise_index import PremiseIndex, best

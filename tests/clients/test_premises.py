@@ -2,6 +2,7 @@ import asyncio
 
 import numpy as np
 import pytest
+
 from neurips16.clients import AsyncClient, Statement
 from neurips16.clients.errors import (
     InvalidInputError,

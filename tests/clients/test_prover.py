@@ -4,6 +4,7 @@ import stat
 import time
 
 import pytest
+
 from neurips16.clients.errors import InvalidInputError, ProverError, ProverMissingError
 from neurips16.clients.prover import find_prover, prove
 

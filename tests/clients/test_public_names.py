@@ -1,8 +1,9 @@
 import subprocess
 import sys
 
-import neurips16.clients
 import pytest
+
+import neurips16.clients
 
 
 @pytest.mark.parametrize("name", neurips16.clients.__all__)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from neurips16.clients import AsyncClient, Client, PremiseIndex, Statement, premises
 
 MODELS = Path(__file__).parents[2] / "serving/models"

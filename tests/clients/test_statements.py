@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from neurips16.clients.errors import InvalidInputError, InvalidStatementError
 from neurips16.clients.statements import Statement, check_characters, parse_all, read_conjecture, read_premises
 

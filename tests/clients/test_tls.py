@@ -6,6 +6,7 @@ import subprocess
 
 import grpc
 import pytest
+
 from neurips16.clients import TLS, AsyncClient, Client, Retry
 from neurips16.clients.errors import InvalidInputError, ServerUnavailableError
 

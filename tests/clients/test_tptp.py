@@ -3,6 +3,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from neurips16.clients.statements import Statement, parse_all
 from neurips16.clients.tptp import find_numerals, rename_numerals, used_axioms, write_problem
 

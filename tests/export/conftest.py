@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from neurips16.export.exporter import export_module
 from neurips16.export.spec import EXACT, ModelSpec, TensorSpec, Tolerance
-from torch import nn
 
 torch.set_num_threads(1)
 

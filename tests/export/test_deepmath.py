@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+
 from neurips16.export.deepmath import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
 from neurips16.export.errors import EvaluationError, ExportError
 from neurips16.export.pipeline import parse_options, run_export

@@ -11,13 +11,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import helper
+from torch import nn
+
 from neurips16.export.errors import ExportError, OperatorError, SignatureError
 from neurips16.export.exporter import call_by_name, export_module
 from neurips16.export.signature import check_signature, dims_of
 from neurips16.export.spec import DEFAULT_OPSET, EXACT, ModelSpec, Op, TensorSpec, Tolerance, read_spec
 from neurips16.export.weights import LARGE_WEIGHT, round_weights
-from onnx import helper
-from torch import nn
 
 CLOSE = Tolerance(1e-5, 1e-6, "sums")
 

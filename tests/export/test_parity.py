@@ -9,6 +9,8 @@ import onnx
 import onnx.numpy_helper
 import pytest
 import torch
+from torch import nn
+
 from neurips16.clients.errors import ClientError
 from neurips16.export.difference import compare
 from neurips16.export.errors import ParityError
@@ -16,7 +18,6 @@ from neurips16.export.exporter import export_module
 from neurips16.export.parity import check_parity
 from neurips16.export.report import ParityReport, check_metrics, file_sha256
 from neurips16.export.spec import EXACT, MetricGate, StateSpec, TensorSpec, Tolerance
-from torch import nn
 
 CLOSE = Tolerance(1e-4, 1e-5, "FP32 sums in another order")
 

@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
+
 from neurips16.export import registry
 from neurips16.export.errors import SystemRegistryError
 from neurips16.export.registry import Station, System, get, names, register

@@ -8,12 +8,13 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from neurips16.export.errors import ParityError
 from neurips16.export.exporter import export_module
 from neurips16.export.parity import check_parity
 from neurips16.export.publish import publish
 from neurips16.export.spec import ModelSpec, StateSpec, TensorSpec, Tolerance
-from torch import nn
 
 pytestmark = [
     pytest.mark.triton,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime as ort
 import pytest
+
 from neurips16.export.errors import SessionError
 from neurips16.export.session import CPU, CUDA, make_session
 

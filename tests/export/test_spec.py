@@ -6,6 +6,8 @@ import json
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
+
 from neurips16.export.errors import ExportError
 from neurips16.export.spec import (
     EXACT,
@@ -20,7 +22,6 @@ from neurips16.export.spec import (
     embed_spec,
     read_spec,
 )
-from onnx import helper
 
 CLOSE = Tolerance(1e-4, 1e-5, "sums")
 

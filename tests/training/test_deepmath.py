@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
+
 from neurips16.training.data.deepmath import normalise
 from neurips16.training.data.deepmath_batches import TokenStore
 from neurips16.training.data.deepmath_module import DeepMathData
 from neurips16.training.data.deepmath_tokens import Tokenizer, words
 from neurips16.training.deepmath import DeepMath
-from torch.nn import functional as F
 
 TINY = {"channels": (6, 8, 10), "strides": (2, 2, 1), "hidden": 12, "embedding_size": 7}
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
+
 from neurips16.training.errors import CheckpointError, UnknownSystemError
 from neurips16.training.run import run_training
 from neurips16.training.system import PRESETS, find_system, load_module, read_checkpoint, system_names

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from neurips16.training.errors import DataError
 
 TEST_SHARE, VALIDATION_SHARE = 10, 2  # per cent of the conjectures; DeepMath holds out 10 %

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from neurips16.training.data.deepmath import Conjecture
 from torch import Tensor
+
+from neurips16.training.data.deepmath import Conjecture
 
 
 class TokenStore:

@@ -7,10 +7,11 @@ from functools import cached_property
 
 import lightning
 import numpy as np
+from torch.utils.data import DataLoader, IterableDataset
+
 from neurips16.training.data.deepmath import Conjecture, Library, normalise, read_definitions, read_library
 from neurips16.training.data.deepmath_batches import Batch, TokenStore, make_batch, neighbour_batches
 from neurips16.training.data.deepmath_tokens import Tokenizer, character_vocabulary, word_vocabulary
-from torch.utils.data import DataLoader, IterableDataset
 
 
 class DeepMathData(lightning.LightningDataModule):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
+
 from neurips16.training.data.deepmath import Conjecture, Library
 from neurips16.training.errors import DataError
 

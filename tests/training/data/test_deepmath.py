@@ -4,6 +4,7 @@ import lzma
 import tarfile
 
 import pytest
+
 from neurips16.training.data.deepmath import normalise, read_definitions, read_library, split_of, split_statement
 from neurips16.training.errors import DataError
 

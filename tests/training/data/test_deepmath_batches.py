@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+
 from neurips16.training.data.deepmath import normalise, read_library
 from neurips16.training.data.deepmath_batches import TokenStore, make_batch, neighbour_batches
 from neurips16.training.data.deepmath_tokens import Tokenizer, character_vocabulary, word_vocabulary, words

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from neurips16.training.layers.sequence_encoders import ConvolutionalEncoder, ConvolutionStack, RecurrentEncoder
 from torch import nn
+
+from neurips16.training.layers.sequence_encoders import ConvolutionalEncoder, ConvolutionStack, RecurrentEncoder
 
 
 def _encoders():

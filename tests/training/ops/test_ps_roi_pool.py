@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from neurips16.training.ops import ps_roi_pool
 from op_tester import Case
 from ps_roi_pool_cases import BAD_ROIS, CASES, reference
+
+from neurips16.training.ops import ps_roi_pool
 
 torch.set_num_threads(1)
 
