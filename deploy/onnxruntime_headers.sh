@@ -16,7 +16,7 @@ OLDEST_SUITE=trixie # the first Debian release with the package
 say() { echo "onnxruntime headers: $*"; }
 fail() {
     echo "onnxruntime headers: $*" >&2
-    echo "onnxruntime headers: set ONNXRUNTIME_INCLUDE_DIR to a folder with the headers of ONNX Runtime 1.21 or later" >&2
+    echo "set ONNXRUNTIME_INCLUDE_DIR to a folder with the headers of ONNX Runtime 1.21 or later" >&2
     exit 1
 }
 
@@ -78,7 +78,7 @@ for file in /etc/apt/sources.list.d/*.sources; do
 done
 [ -s "$work/sources/next.list" ] || rm -f "$work/sources/next.list"
 [ -s "$work/sources/next.sources" ] || rm -f "$work/sources/next.sources"
-[ -n "$(ls "$work/sources")" ] || fail "apt has no entry for the suite $own_suite in /etc/apt to make one for $suite from"
+[ -n "$(ls "$work/sources")" ] || fail "/etc/apt has no entry for the suite $own_suite to make one for $suite from"
 
 # apt downloads as its own unprivileged user when root calls it.
 if [ "$(id -u)" -eq 0 ] && id _apt >/dev/null 2>&1; then
@@ -102,4 +102,5 @@ found=$(dirname "$(find "$work/unpacked" -name onnxruntime_cxx_api.h | head -n 1
 mkdir -p "$(dirname "$target")"
 rm -rf "$target"
 cp -R "$found" "$target"
-say "$(basename "$work"/download/*.deb) -> $target (ORT API $(sed -n 's/^#define ORT_API_VERSION \([0-9]*\)/\1/p' "$target/onnxruntime_c_api.h"))"
+api=$(sed -n 's/^#define ORT_API_VERSION \([0-9]*\)/\1/p' "$target/onnxruntime_c_api.h")
+say "$(basename "$work"/download/*.deb) -> $target (ORT API $api)"

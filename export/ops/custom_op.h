@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 #define ORT_API_MANUAL_INIT
@@ -44,7 +45,7 @@ OrtStatus* as_status(Body&& body) noexcept {
   }
 }
 
-[[noreturn]] inline void refuse(const std::string& what) { throw Ort::Exception(std::string(what), ORT_INVALID_ARGUMENT); }
+[[noreturn]] inline void refuse(std::string what) { throw Ort::Exception(std::move(what), ORT_INVALID_ARGUMENT); }
 
 // A kernel implements `void compute(Ort::KernelContext&)`.
 template <typename Self>
@@ -57,8 +58,8 @@ struct Kernel {
   }
 };
 
-// The shapes of a node's inputs, and a way to state those of its outputs. The headers' own SetOutputShape writes -2 for a
-// named dimension, which later releases of ONNX Runtime refuse (and then go on without any shape).
+// The shapes of a node's inputs, and a way to state those of its outputs. The headers' own SetOutputShape writes -2 for
+// a named dimension, which later releases of ONNX Runtime refuse (and then go on without any shape).
 class ShapeInference : public Ort::ShapeInferContext {
  public:
   explicit ShapeInference(OrtShapeInferContext* raw) : Ort::ShapeInferContext(&Ort::GetApi(), raw), raw_(raw) {}

@@ -23,9 +23,9 @@ void refuse_duplicates() {
   const auto& ops = registry();
   for (std::size_t i = 0; i < ops.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
-      if (std::strcmp(ops[i]->GetName(ops[i]), ops[j]->GetName(ops[j])) == 0 && provider_of(*ops[i]) == provider_of(*ops[j])) {
-        refuse(std::string(kDomain) + "::" + ops[i]->GetName(ops[i]) + " is registered twice for the " +
-               provider_of(*ops[i]));
+      const char* name = ops[i]->GetName(ops[i]);
+      if (std::strcmp(name, ops[j]->GetName(ops[j])) == 0 && provider_of(*ops[i]) == provider_of(*ops[j])) {
+        refuse(std::string(kDomain) + "::" + name + " is registered twice for the " + provider_of(*ops[i]));
       }
     }
   }

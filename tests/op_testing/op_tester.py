@@ -18,8 +18,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from neurips16.export import ops
 from onnx import TensorProto, helper
+
+from neurips16.export import ops
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

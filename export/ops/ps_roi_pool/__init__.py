@@ -26,8 +26,9 @@ SCHEMA = OpSchema(
 
 def torch_op() -> Any:
     """The overload that the exporter finds in a traced graph."""
-    import neurips16.training.ops  # noqa: F401  (defines it)
     import torch
+
+    import neurips16.training.ops  # noqa: F401  (defines it)
 
     return torch.ops.neurips16.ps_roi_pool.default
 

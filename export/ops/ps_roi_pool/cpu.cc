@@ -169,7 +169,8 @@ struct CpuKernel : Kernel<CpuKernel> {
 
     // Blocks small enough that every thread gets some.
     const std::int64_t per_block = std::clamp<std::int64_t>(sizes.maps() / 64, 1, kMapsPerBlock);
-    Call call{sizes, plan, scores.GetTensorData<float>(), output.GetTensorMutableData<float>(), per_block, mean_of_bins_};
+    Call call{sizes,     plan,         scores.GetTensorData<float>(), output.GetTensorMutableData<float>(),
+              per_block, mean_of_bins_};
     context.ParallelFor([](void* data, std::size_t block) { static_cast<const Call*>(data)->pool_block(block); },
                         (sizes.maps() + per_block - 1) / per_block, 0, &call);
   }

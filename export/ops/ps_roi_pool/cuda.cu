@@ -53,13 +53,14 @@ struct CudaKernel : Kernel<CudaKernel> {
     const std::int64_t count = sizes.rois * sizes.maps();
     if (count == 0) return;
 
-    const auto blocks = std::min((count + kThreadsPerBlock - 1) / kThreadsPerBlock, kMostBlocks);
-    pool<<<static_cast<unsigned>(blocks), kThreadsPerBlock, 0, static_cast<cudaStream_t>(context.GetGPUComputeStream())>>>(
+    const auto blocks = static_cast<unsigned>(std::min((count + kThreadsPerBlock - 1) / kThreadsPerBlock, kMostBlocks));
+    const auto stream = static_cast<cudaStream_t>(context.GetGPUComputeStream());
+    pool<<<blocks, kThreadsPerBlock, 0, stream>>>(
         scores.GetTensorData<float>(), rois.GetTensorData<float>(), output.GetTensorMutableData<float>(), count,
         sizes.images, sizes.classes, static_cast<int>(sizes.height), static_cast<int>(sizes.width), sizes.k,
         attributes_.spatial_scale);
     if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
-      throw Ort::Exception(std::string("PSRoIPool: the CUDA kernel did not start: ") + cudaGetErrorString(error), ORT_EP_FAIL);
+      throw Ort::Exception(std::string("PSRoIPool on CUDA did not start: ") + cudaGetErrorString(error), ORT_EP_FAIL);
     }
   }
 

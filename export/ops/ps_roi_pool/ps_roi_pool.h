@@ -75,7 +75,8 @@ struct Sizes {
   std::int64_t map_size() const { return height * width; }
   std::vector<std::int64_t> output_shape() const { return {rois, classes, k, k}; }
 
-  Sizes(const std::vector<std::int64_t>& scores, const std::vector<std::int64_t>& roi_shape, const Attributes& attributes)
+  Sizes(const std::vector<std::int64_t>& scores, const std::vector<std::int64_t>& roi_shape,
+        const Attributes& attributes)
       : k(static_cast<int>(attributes.group_size)) {
     if (scores.size() != 4) refuse("PSRoIPool: scores must be [N, C*k*k, H, W], got " + text(scores));
     if (roi_shape.size() != 2 || roi_shape[1] != kRoiValues) {
@@ -86,7 +87,7 @@ struct Sizes {
              std::to_string(k) + " bins do not divide evenly");
     }
     if (scores[2] > kLongestSide || scores[3] > kLongestSide) {
-      refuse("PSRoIPool: a score map has at most " + std::to_string(kLongestSide) + " pixels a side, got " + text(scores));
+      refuse("PSRoIPool: maps have at most " + std::to_string(kLongestSide) + " pixels a side, got " + text(scores));
     }
     images = scores[0];
     classes = scores[1] / k / k;

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from neurips16.export import ops
 
 CHECKOUT = Path(__file__).parents[3]
@@ -156,7 +157,7 @@ class TestBuild:
         (tmp_path / "onnxruntime_c_api.h").write_text("#define ORT_API_VERSION 16\n")
         left_out = configure(f"-DONNXRUNTIME_INCLUDE_DIR={tmp_path}")
         assert left_out.returncode == 0
-        assert "have ORT API '16', 21 or later is needed" in left_out.stderr
+        assert "has ORT API '16', 21 or later is needed" in left_out.stderr
 
     def test_off(self, configure) -> None:
         assert "NEURIPS16_OPS is OFF" in configure("-DNEURIPS16_OPS=OFF").stderr

@@ -8,13 +8,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from neurips16.export.exporter import export_module
-from neurips16.export.spec import ModelSpec, Op, TensorSpec, Tolerance
-from neurips16.training.ops import ps_roi_pool
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 from op_tester import CPU, LOG_NOTHING, Case, OpTester
 from ps_roi_pool_cases import BAD_ROIS, CASES, WORKED_BINS, bins, reference
 from torch import nn
+
+from neurips16.export.exporter import export_module
+from neurips16.export.spec import ModelSpec, Op, TensorSpec, Tolerance
+from neurips16.training.ops import ps_roi_pool
 
 torch.set_num_threads(1)
 
