@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test lint format sanitize bench gpu-check clean help
+.PHONY: demo test lint format sanitize bench ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,8 +29,20 @@ bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside 
 	@$(BIN)/python deploy/bench/premise_index.py
 	@$(BIN)/python deploy/bench/premise_serving.py
 
+ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
+	@deploy/onnxruntime_headers.sh $(VENV)
+	@NEURIPS16_OPS=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/neurips16 doctor
+
+# -s, or pytest keeps the sanitizers' report to itself.
+SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so
 sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSan
-	@export/ops/sanitize.sh $(BIN)/python
+	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_OPS=ON -DNEURIPS16_CUDA=OFF \
+		-DNEURIPS16_SANITIZE=ON
+	@cmake --build build/sanitize
+	@NEURIPS16_OPS_LIBRARY=$(SANITIZED) NEURIPS16_REQUIRE_OPS=1 ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest -q -s -p no:cacheprovider tests/export/ops -k "native or Native or kernel"
 
 gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: build the CUDA kernels, run every test that needs one
 	@nvidia-smi -L || { echo "gpu-check: no NVIDIA GPU here, so nothing was checked" >&2; exit 1; }
