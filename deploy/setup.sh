@@ -57,4 +57,8 @@ if [ "$extra" = dev ]; then
 fi
 say "installing neurips16[$extra]"
 "$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extra]"
+if [ "$extra" = dev ]; then # pip hides what the build says
+    "$venv/bin/python" -c 'from neurips16.export.ops import library_path as built
+print("==> native kernels:", built() or "NOT BUILT, models run on their function bodies")'
+fi
 say "ready: $venv/bin/neurips16 --help"
