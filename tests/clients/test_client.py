@@ -192,7 +192,10 @@ def test_closing_ends_what_is_under_way(server):
     assert time.monotonic() - started < 2
 
 
-def test_ctrl_c_ends_what_is_under_way(client, server):
+def test_ctrl_c_ends_what_is_under_way(client, server, request):
+    # A shell starts a program in the background with SIGINT ignored, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     server.faults.delay_s = 1.5
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()

@@ -88,7 +88,7 @@ class RecurrentEncoder(nn.Module):
         self.out_features = hidden
         for name, parameter in self.recurrent.named_parameters():
             if "weight" in name:
-                nn.init.trunc_normal_(parameter, std=0.01)
+                nn.init.trunc_normal_(parameter, std=0.01, a=-0.02, b=0.02)
             else:
                 nn.init.zeros_(parameter)
         if cell == "lstm":  # gates are stored in the order input, forget, cell, output; forget bias 1
