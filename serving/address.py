@@ -47,6 +47,15 @@ def reachable_host(host: str) -> str:
     return host
 
 
+def accepts(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        socket.create_connection((reachable_host(host), port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether only programs on this machine reach what listens on ``host``."""
     try:

@@ -100,9 +100,10 @@ def _serve_tiny_model() -> str:
     import numpy as np
     import onnx
     import tritonclient.grpc as grpc_client
-    from neurips16.serving.triton import TritonServer
     from onnx import TensorProto, helper
     from tritonclient.utils import InferenceServerException
+
+    from neurips16.serving.triton import TritonServer
 
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "x"], ["y"])],

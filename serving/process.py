@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-LAUNCHER = Path(__file__).parent / "launcher.py"
+SUPERVISOR = Path(__file__).parent / "supervisor.py"
 KILL_WAIT_S = 5.0
 
 
 class ServerProcess:
-    """A program in a process group of its own, whose output is handed on line by line.
+    """A program under a supervisor, in a session of its own, whose output is handed on line by line.
 
-    The group keeps Ctrl-C in a terminal from reaching the server and its stubs before we end them in order.
+    The session keeps Ctrl-C in a terminal from reaching the server and its stubs before we end them in order.
+
+    Args:
+        command: the program and its arguments.
+        environment: its environment variables.
+        leftovers: what to remove when this process dies and cannot, as the supervisor takes it.
+        grace_s: how long the program may take to end in order.
+        on_line: called with each line of its output, from another thread.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], on_line: Callable[[str], None]):
-        self._command = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command]
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        leftovers: Sequence[str],
+        grace_s: float,
+        on_line: Callable[[str], None],
+    ):
+        self._command = list(command)
         self._environment = dict(environment)
+        self._leftovers = ":".join(leftovers)
+        self._grace_s = grace_s
         self._on_line = on_line
         self._process: subprocess.Popen[str] | None = None
+        self._server_pid = 0
         self._failure: OSError | None = None
         self._started = threading.Event()
         # The kernel's parent-death signal follows the *thread* that started a process. This one lives as long as the
@@ -45,11 +62,12 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The server's process id (the launcher becomes the server, so it is the same)."""
-        return self._running().pid
+        """The server's process id."""
+        self._running()
+        return self._server_pid
 
     def poll(self) -> int | None:
-        """The exit status, None while it runs."""
+        """The exit status, negative for a signal, None while it runs."""
         return self._running().poll()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
@@ -59,25 +77,26 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             return None
 
-    def kill(self) -> None:
-        """End the server and all that it started, at once."""
-        if _group_alive(self._running().pid):
-            os.killpg(self._running().pid, signal.SIGKILL)
+    def stop(self) -> bool:
+        """End the server in order, or by force when that takes too long; True when no force was needed.
 
-    def stop(self, grace_s: float) -> bool:
-        """End the server in order, then by force what is left after ``grace_s``; True when no force was needed."""
+        The supervisor ends in either case after the stubs have.
+        """
         process = self._running()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        orderly = self.wait(grace_s) is not None
-        # What it started is in its group: stubs end with it in order, and are ended here when they did not.
-        deadline = time.monotonic() + (1.0 if orderly else 0.0)
-        while _group_alive(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self.kill()
-        self.wait(KILL_WAIT_S)
+        orderly = self.wait(self._grace_s) is not None
+        if not orderly:
+            self.kill()
+            self.wait(KILL_WAIT_S)
         self._thread.join(KILL_WAIT_S)
         return orderly
+
+    def kill(self) -> None:
+        """End the server and its stubs at once."""
+        if self._running().poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server_pid, signal.SIGKILL)
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
@@ -85,31 +104,32 @@ class ServerProcess:
         return self._process
 
     def _run(self) -> None:
-        try:
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                text=True,
-                errors="replace",
-            )
-        except OSError as error:
-            self._failure = error
-            self._started.set()
-            return
+        read, write = os.pipe()
+        # -I -S: nothing of the environment's packages is imported into a process that only waits.
+        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(write), self._leftovers]
+        with open(read) as pid_pipe:
+            try:
+                process = subprocess.Popen(
+                    [*supervisor, str(self._grace_s), *self._command],
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=[write],
+                    text=True,
+                    errors="replace",
+                )
+            except OSError as error:
+                self._failure = error
+                self._started.set()
+                return
+            finally:
+                os.close(write)
+            self._server_pid = int(pid_pipe.readline() or process.pid)
+        self._process = process
         self._started.set()
-        with self._process.stdout as output:  # type: ignore[union-attr]
+        with process.stdout as output:  # type: ignore[union-attr]
             for line in output:
                 self._on_line(line.rstrip("\n"))
-        self._process.wait()
-
-
-def _group_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        process.wait()

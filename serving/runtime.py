@@ -88,6 +88,10 @@ class Runtime:
             variables[name] = os.pathsep.join([*first, *filter(None, [variables.get(name)])])
         return variables
 
+    def leftovers(self) -> list[str]:
+        """What `remove` removes, as patterns."""
+        return [str(SHARED_MEMORY / f"{self.shared_memory_prefix}*"), str(self.folder)]
+
     def remove(self) -> None:
         """Remove the folder, and what the server may have left in /dev/shm."""
         for region in self.shared_memory_regions():

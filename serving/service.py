@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from neurips16.serving.triton import TritonServer
 logger = logging.getLogger("neurips16.serving")
 
 POLL_S = 0.2
+MAX_FAILURES, FAILURE_WINDOW_S = 3, 600.0
 
 
 class Service:
@@ -57,6 +59,7 @@ class Service:
         self._timeout_s = timeout_s
         self._verbose = verbose
         self._stopping = threading.Event()
+        self._failures: list[float] = []  # times of the last ones
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -70,20 +73,29 @@ class Service:
         for repository in self._server.repositories:
             prepare(repository)
         try:
-            self._server.start()
-            if self._server.wait_ready(self._timeout_s, abandon=self._stopping):
-                self._say_ready()
-                self._wait()
+            self._start()
+            while not self._stopping.wait(POLL_S):
+                failure = self._server.failure()
+                if failure is not None:
+                    self._start_again(failure)
         finally:
             self._server.stop()
         logger.info("stopped")
 
-    def _wait(self) -> None:
-        while not self._stopping.wait(POLL_S):
-            status = self._server.wait(0)
-            if status is not None:
-                words = " | ".join(self._server.log_tail(3, level=logging.ERROR) or self._server.log_tail(3))
-                raise ServerFailedError(f"Triton ended by itself with status {status}: {words}")
+    def _start(self) -> None:
+        self._server.start()
+        if self._server.wait_ready(self._timeout_s, abandon=self._stopping):
+            self._say_ready()
+
+    def _start_again(self, failure: str) -> None:
+        """Replace a server that has ended, or that has to; a server that keeps failing is given up."""
+        now = time.monotonic()
+        self._failures = [then for then in self._failures if now - then < FAILURE_WINDOW_S] + [now]
+        if len(self._failures) > MAX_FAILURES:
+            raise ServerFailedError(f"{failure}; given up after {MAX_FAILURES} new starts in {FAILURE_WINDOW_S:g} s")
+        logger.error("%s; starting Triton again", failure)
+        self._server.stop()
+        self._start()
 
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))

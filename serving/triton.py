@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from neurips16.serving.address import claim_ports, is_loopback, reachable_host
+from neurips16.serving.address import accepts, claim_ports, is_loopback, reachable_host
 from neurips16.serving.binary import check_packages, find_triton, gpu_usable
-from neurips16.serving.control import ADMIN_KEY, ControlError, ModelState, ServerControl
+from neurips16.serving.control import ADMIN_KEY, LOAD_S, ControlError, ModelState, ServerControl
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
 from neurips16.serving.log import ServerLog
 from neurips16.serving.poll import Fingerprint, RepositoryPoller, look
@@ -152,7 +152,7 @@ class TritonServer:
             # KIND_AUTO then means the CPU, and KIND_GPU is refused, as on a machine without a GPU.
             environment["CUDA_VISIBLE_DEVICES"] = ""
             self._log.leave_out_gpu_chatter()
-        self._process = ServerProcess(command, environment, self._log.feed)
+        self._process = ServerProcess(command, environment, self._runtime.leftovers(), STOP_S, self._log.feed)
         try:
             self._process.start()
         except OSError as error:
@@ -173,18 +173,23 @@ class TritonServer:
         deadline = time.monotonic() + timeout_s
         control = ServerControl(self.url, self._secret)
         self._control = control
-        # The server opens its ports after the attempt to load all models.
-        while not control.live():
+        # The server opens its ports after the attempt to load all models, that of gRPC first.
+        while not (control.live() and all(accepts(self.host, port) for port in self.ports.values() if port)):
             if process.poll() is not None:
                 raise ServerFailedError(
                     f"Triton ended with status {process.poll()} before it was ready{self._last_words()}"
                 )
             if time.monotonic() > deadline:
                 raise ServerFailedError(f"Triton was not ready after {timeout_s:g} s{self._last_words()}")
+            if watcher.lost():
+                raise ModelFailedError("; ".join(explain_loss(*lost) for lost in watcher.lost().items()))
             if abandon is not None and abandon.is_set():
                 return False
             time.sleep(POLL_S)
-        index = control.index()
+        try:
+            index = control.index()
+        except ControlError as error:
+            raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
         wanted = {folder.name for folder in self._found}
         failed = [entry for entry in index if entry.model in wanted and not entry.ready]
         if failed:
@@ -208,6 +213,14 @@ class TritonServer:
             return False
         return frozenset(self._wanted) <= ready and not self._watcher.broken()
 
+    def failure(self) -> str | None:
+        """Why this server has to be started anew, None while it need not be."""
+        process, watcher = self._started()
+        if process.poll() is not None:
+            return f"Triton ended by itself with status {process.poll()}{self._last_words()}"
+        lost = watcher.lost()
+        return "; ".join(explain_loss(*model) for model in lost.items()) or None
+
     def version(self) -> str:
         """The version of the running server, as it says itself."""
         if self._control is None:
@@ -224,7 +237,7 @@ class TritonServer:
             self._poller.stop()
         if self._watcher is not None:
             self._watcher.stop()
-        if self._process is not None and not self._process.stop(STOP_S):
+        if self._process is not None and not self._process.stop():
             logger.warning("Triton did not stop within %g s and was killed", STOP_S)
         if self._control is not None:
             self._control.close()
@@ -263,6 +276,8 @@ class TritonServer:
         arguments += [
             f"--backend-directory={runtime.backends}",
             f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}",
+            # A stub that takes longer to load its model is given up, and giving it up may abort the whole server.
+            f"--backend-config=python,stub-timeout-seconds={LOAD_S:.0f}",
             # Explicit control lets a model be unloaded whose stub died. A model that fails must not end the server
             # before it was asked for the reason.
             "--model-control-mode=explicit",
@@ -303,6 +318,11 @@ def explain(entry: ModelState) -> str:
     lines = [line.strip() for line in entry.reason.splitlines() if line.strip()]
     reason = lines[0] if lines else f"the server has it as {entry.state or 'never asked for'}"
     return f"model {entry.model!r}{version} did not load: {reason}"
+
+
+def explain_loss(model: str, reason: str) -> str:
+    """Why a model is out of the server's reach, on one line."""
+    return f"model {model!r} did not load: {reason} while it loaded (short of memory, or a crash in a library?)"
 
 
 def is_complete(model: Path) -> bool:

@@ -22,13 +22,31 @@ def needs_triton() -> None:
 
 @pytest.fixture(scope="session")
 def server(needs_triton, tmp_path_factory) -> Iterator:
-    from neurips16.serving import TritonServer
     from serving_tools import fill
+
+    from neurips16.serving import TritonServer
 
     repository = tmp_path_factory.mktemp("repository")
     fill(repository)
     with TritonServer(repository, grpc_port=0, http_port=0, metrics_port=None) as running_server:
         yield running_server
+
+
+@pytest.fixture(scope="session")
+def completing_client(needs_triton, tmp_path_factory) -> Iterator:
+    """A client of a server whose models have incomplete configurations."""
+    import tritonclient.grpc as grpc_client
+    from serving_tools import fill_incomplete
+
+    from neurips16.serving import TritonServer
+
+    repository = tmp_path_factory.mktemp("incomplete")
+    fill_incomplete(repository)
+    with (
+        TritonServer(repository, grpc_port=0, http_port=None, metrics_port=None) as running_server,
+        grpc_client.InferenceServerClient(running_server.url) as connected,
+    ):
+        yield connected
 
 
 @pytest.fixture

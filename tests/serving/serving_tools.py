@@ -114,8 +114,6 @@ def fill(repository: Path) -> None:
         output {{ name: "negative" data_type: TYPE_FP32 dims: -1 }}""",
         lookup(),
     )
-    put(repository, "bare", None, with_optional())  # without any configuration
-    put(repository, "half_configured", ONE, times(3))
     states = "".join(
         f"""state {{ input_name: "{name}_in" output_name: "{name}_out" data_type: TYPE_FP32 dims: 1
             initial_state {{ name: "{name}" data_type: TYPE_FP32 dims: 1 {initial} }} }}"""
@@ -152,6 +150,12 @@ def fill(repository: Path) -> None:
     )
 
 
+def fill_incomplete(repository: Path) -> None:
+    """Models whose configuration is to be completed from their file."""
+    put(repository, "bare", None, with_optional())  # without any configuration
+    put(repository, "half_configured", ONE, times(3))
+
+
 def infer(client, model: str, inputs: dict[str, np.ndarray], outputs: Sequence[str] | None = None, **options):
     """One request; the outputs by name."""
     import tritonclient.grpc as grpc_client
@@ -170,19 +174,17 @@ def stubs(server_pid: int, model: str | None = None) -> list[psutil.Process]:
     """The live stub processes of a server, or those of one model."""
     found = []
     for child in psutil.Process(server_pid).children():
-        if child.status() == psutil.STATUS_ZOMBIE:
+        try:
+            command = [] if child.status() == psutil.STATUS_ZOMBIE else child.cmdline()
+        except psutil.NoSuchProcess:  # ended at this moment
             continue
-        command = child.cmdline()
-        if (
-            command
-            and command[0].endswith("triton_python_backend_stub")
-            and (model is None or f"/{model}/" in command[1])
-        ):
+        is_stub = bool(command) and command[0].endswith("triton_python_backend_stub")
+        if is_stub and (model is None or f"/{model}/" in command[1]):
             found.append(child)
     return found
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 15.0) -> bool:
+def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
     """Whether ``condition`` becomes true in time."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

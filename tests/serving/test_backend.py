@@ -65,25 +65,25 @@ def test_zero_length_axes_pass_through(client):
     assert infer(client, "double", {"x": np.zeros((2, 0), np.float32)})["y"].shape == (2, 0)
 
 
-def test_a_model_without_configuration_is_completed_from_its_file(client):
-    config = client.get_model_config("bare").config
+def test_a_model_without_configuration_is_completed_from_its_file(completing_client):
+    config = completing_client.get_model_config("bare").config
     assert config.max_batch_size == 0
     assert {(i.name, tuple(i.dims), i.optional) for i in config.input} == {("x", (2,), False), ("bias", (2,), True)}
     assert [(o.name, tuple(o.dims)) for o in config.output] == [("y", (2,))]
 
 
-def test_a_batched_model_is_completed_with_batching(client):
-    config = client.get_model_config("half_configured").config
+def test_a_batched_model_is_completed_with_batching(completing_client):
+    config = completing_client.get_model_config("half_configured").config
     assert config.max_batch_size == 4
     assert [tuple(i.dims) for i in config.input] == [(-1,)]
     assert config.HasField("dynamic_batching")
-    np.testing.assert_array_equal(infer(client, "half_configured", {"x": column(1, 2)})["y"], column(3, 6))
+    np.testing.assert_array_equal(infer(completing_client, "half_configured", {"x": column(1, 2)})["y"], column(3, 6))
 
 
-def test_an_optional_input_may_be_left_out(client):
+def test_an_optional_input_may_be_left_out(completing_client):
     x = np.array([1, 2], np.float32)
-    np.testing.assert_array_equal(infer(client, "bare", {"x": x})["y"], x + 100)
-    np.testing.assert_array_equal(infer(client, "bare", {"x": x, "bias": x})["y"], x + x)
+    np.testing.assert_array_equal(infer(completing_client, "bare", {"x": x})["y"], x + 100)
+    np.testing.assert_array_equal(infer(completing_client, "bare", {"x": x, "bias": x})["y"], x + x)
 
 
 def test_strings_go_in_and_out_unchanged(client):
