@@ -49,7 +49,7 @@ def main() -> None:
     results = {name: measure(name, station, arguments.data) for name, station in STATIONS.items()}
     proofs = {
         name: measure(f"{name}-proofs", [*STATIONS[name], *(o.format(data="DATA") for o in PROOFS)], arguments.data)
-        for name in ("network", "knn")
+        for name in ("network",)
     }
     draw(curve)
     (CARD / "README.md").write_text(card(results, proofs, json.loads((CARD / "run.json").read_text())))
