@@ -322,7 +322,8 @@ def explain(entry: ModelState) -> str:
 
 def explain_loss(model: str, reason: str) -> str:
     """Why a model is out of the server's reach, on one line."""
-    return f"model {model!r} did not load: {reason} while it loaded (short of memory, or a crash in a library?)"
+    name = f"model {model!r}" if model else "a model"
+    return f"{name} did not load: {reason} while it loaded (short of memory, or a crash in a library?)"
 
 
 def is_complete(model: Path) -> bool:

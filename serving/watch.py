@@ -111,7 +111,7 @@ class StubWatcher:
             return dict(self._broken)
 
     def lost(self) -> dict[str, str]:
-        """The models that only a new server can bring back, with the reason."""
+        """The models that only a new server can bring back, with the reason; "" stands for one of unknown name."""
         with self._lock:
             return dict(self._lost)
 
@@ -138,12 +138,12 @@ class StubWatcher:
     def _look_at(self, child: psutil.Process) -> None:
         """Note a stub that is new, and a stub that is dead. The lock is held."""
         try:
-            if child.pid not in self._stubs:
+            # The server reaps a stub that it ended itself at once; one that died alone stays a zombie.
+            dead = child.status() == psutil.STATUS_ZOMBIE
+            if not dead and child.pid not in self._stubs:
                 stub = self._stub_of(child.cmdline())
                 if stub is not None:
                     self._stubs[child.pid] = stub
-            # The server reaps a stub that it ended itself at once; one that died alone stays a zombie.
-            dead = child.status() == psutil.STATUS_ZOMBIE
         except psutil.Error:
             return
         if not dead or child.pid in self._handled:
@@ -152,7 +152,7 @@ class StubWatcher:
         if child.pid not in self._stubs:  # dead before it was seen alive: whose stub it was cannot be told any more
             first_seen = self._strangers.setdefault(child.pid, time.monotonic())
             if status != 0 and time.monotonic() - first_seen > LOST_S:
-                self._lost["of unknown name"] = f"its process {child.pid} {_describe(status)}"
+                self._lost[""] = f"its process {child.pid} {_describe(status)}"
             return
         if status == 0 and child.pid not in self._zombies:  # perhaps ended in order, and about to be reaped
             self._zombies.add(child.pid)

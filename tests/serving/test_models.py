@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from neurips16.export.spec import read_spec
 from neurips16.serving.release import RELEASES, oldest_supported, preflight
 from neurips16.serving.repository import config_for, read_config

@@ -4,6 +4,8 @@ import itertools
 
 import onnx
 import pytest
+from onnx import helper
+
 from neurips16.export.spec import (
     DEFAULT_IR_VERSION,
     DEFAULT_OPSET,
@@ -16,7 +18,6 @@ from neurips16.export.spec import (
 )
 from neurips16.serving.errors import ReleaseError, ServingError
 from neurips16.serving.release import OP_LIBRARY_API, RELEASES, get_release, oldest_supported, preflight
-from onnx import helper
 
 
 def model(opset: int = DEFAULT_OPSET, ir_version: int = DEFAULT_IR_VERSION, *ops: Op) -> onnx.ModelProto:

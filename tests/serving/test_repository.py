@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
+
 from neurips16.export.spec import EXACT, ModelSpec, Op, StateSpec, TensorSpec, Tolerance, embed_spec
 from neurips16.serving.errors import ReleaseError, RepositoryError
 from neurips16.serving.repository import HEADER, config_for, newest_model, prepare, read_config, render, write_config
-from onnx import helper
 
 CLOSE = Tolerance(1e-4, 1e-5, "sums")
 
