@@ -86,7 +86,7 @@ class ServerProcess:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         orderly = self.wait(self._grace_s) is not None
-        if not orderly:
+        if not orderly or process.returncode == -signal.SIGKILL:  # the supervisor itself may have been killed
             self.kill()
             self.wait(KILL_WAIT_S)
         self._thread.join(KILL_WAIT_S)
@@ -94,7 +94,7 @@ class ServerProcess:
 
     def kill(self) -> None:
         """End the server and its stubs at once."""
-        if self._running().poll() is None:
+        if self._server_pid:  # 0 would mean our own group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._server_pid, signal.SIGKILL)
 

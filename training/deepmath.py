@@ -99,6 +99,7 @@ class DeepMath(SystemModule):
         decay_steps: optimiser steps after which the learning rate has fallen to zero along half a cosine; 0: it stays.
         stage1_checkpoint: for "definition", the checkpoint of the character model that encodes the definitions; it is
             read once, when training starts.
+        initial_checkpoint: start from the weights of this run, which may be narrower; see `start_from`.
     """
 
     system = "deepmath"
@@ -118,6 +119,7 @@ class DeepMath(SystemModule):
         warmup_steps: int = 0,
         decay_steps: int = 0,
         stage1_checkpoint: str | None = None,
+        initial_checkpoint: str | None = None,
     ):
         super().__init__()
         if level not in LEVELS:
@@ -149,14 +151,40 @@ class DeepMath(SystemModule):
         return RecurrentEncoder(in_channels, h.hidden, h.encoder)
 
     def setup(self, stage: str) -> None:
-        """Fill the table of definition embeddings at the start of the training of stage 2."""
+        """At the start of training: take over an earlier run's weights; fill the table of definition embeddings."""
         h = self.hparams
-        if stage != "fit" or h.level != "definition":
+        if stage != "fit":
+            return
+        if h.initial_checkpoint is not None:
+            self.start_from(load_module(h.initial_checkpoint, self.system))
+        if h.level != "definition":
             return
         if h.stage1_checkpoint is None:
             raise ValueError("level 'definition' needs --model.stage1_checkpoint, a trained character model")
         stage1 = load_module(h.stage1_checkpoint, self.system)
         self.fill_definitions(stage1, self.trainer.datamodule.definitions)
+
+    @torch.no_grad()
+    def start_from(self, earlier: DeepMath) -> None:
+        """Take over the weights of a network of the same form that is as wide as this one or narrower.
+
+        Its channels and hidden units become the first ones here; the others keep their random weights, except that
+        nothing is read from a hidden unit that is new.
+
+        Raises:
+            ValueError: the vocabularies differ, or a layer of the earlier network is wider or missing.
+        """
+        if earlier.hparams.vocabulary != self.hparams.vocabulary:
+            raise ValueError("the network to start from has another vocabulary; train on the data that it was made from")
+        own, theirs = self.state_dict(), earlier.state_dict()
+        for name, weight in own.items():
+            source = theirs.get(name)
+            if source is None or any(a > b for a, b in zip(source.shape, weight.shape, strict=True)):
+                shape = "no such layer" if source is None else f"shape {list(source.shape)}"
+                raise ValueError(f"cannot start {name} of shape {list(weight.shape)} from an earlier run with {shape}")
+        self.scorer.output.weight.zero_()
+        for name, weight in own.items():
+            weight[tuple(slice(size) for size in theirs[name].shape)] = theirs[name]
 
     def fill_definitions(self, stage1: DeepMath, definitions: dict[str, str]) -> None:
         """Set the word table from the defining statements (word to statement) and their stage-1 encodings.

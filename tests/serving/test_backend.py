@@ -124,6 +124,8 @@ def test_interleaved_sequences_keep_their_own_states(client, model):
             np.testing.assert_allclose(answer["both"], [[done.sum(), 2 * done.prod()]])
     again = infer(client, model, {"x": column(1)}, sequence_id=7, sequence_start=True, sequence_end=True)
     np.testing.assert_array_equal(again["both"], [[1, 2]])
+    # Nor did the requests fail that the server fills the empty slots of a batch with.
+    assert client.get_inference_statistics(model).model_stats[0].inference_stats.fail.count == 0
 
 
 @pytest.mark.parametrize("model", ["running", "running_direct"])

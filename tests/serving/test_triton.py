@@ -73,7 +73,8 @@ def test_a_model_whose_process_is_killed_under_load_comes_back(server, client, c
     before = server.restorations
     victims = stubs(server.pid, "versions")
     victims[0].kill()
-    assert eventually(lambda: not server.ready(), 5), "the server is taken for ready though a model cannot answer"
+    assert eventually(lambda: victims[0].status() == psutil.STATUS_ZOMBIE)
+    assert not server.ready(), "the server is taken for ready though a model cannot answer"
     killed.set()
     came_back = eventually(server.ready)
     answered = good_after.wait(60)
@@ -84,7 +85,7 @@ def test_a_model_whose_process_is_killed_under_load_comes_back(server, client, c
     assert answered
     assert not wrong
     assert server.restorations == before + 1
-    assert victims[0].pid not in [stub.pid for stub in stubs(server.pid, "versions")]
+    assert not {stub.pid for stub in victims} & {stub.pid for stub in stubs(server.pid, "versions")}
     assert "SIGKILL" in caplog.text
 
 
@@ -188,32 +189,29 @@ def test_stopping_leaves_nothing_behind(needs_triton, repository):
     assert not server.ready()
 
 
-@pytest.mark.parametrize("killed", ["program", "program and server", "program and supervisor"])
-def test_nothing_outlives_the_program_that_started_it(needs_triton, repository, killed):
+@pytest.mark.parametrize("killed", [["program"], ["server", "program"], ["supervisor", "program"]], ids="+".join)
+def test_nothing_outlives_the_program_that_started_it(needs_triton, repository, tmp_path_factory, killed):
+    temporary = tmp_path_factory.mktemp("temporary")  # which no other server sweeps
     code = (
         "import sys, time; from neurips16.serving import TritonServer\n"
         f"server = TritonServer({str(repository)!r}, grpc_port=0, http_port=None, metrics_port=None)\n"
         "server.start(); server.wait_ready(); print(server.shared_memory_regions()[0].name, flush=True); time.sleep(60)"
     )
-    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     with program.stdout:
-        region = program.stdout.readline().strip()
+        name = program.stdout.readline()[: len(PREFIX) + 12]
+        assert (temporary / name).is_dir()
         family = psutil.Process(program.pid).children(recursive=True)
         supervisor, server, stub = sorted(family, key=lambda process: len(process.parents()))
         assert [server.name(), stub.name()[:13]] == ["tritonserver", "triton_python"]
-        program.kill()
-        if "server" in killed:
-            server.kill()
-        if "supervisor" in killed:
-            supervisor.kill()
+        for which in killed:
+            {"program": program, "server": server, "supervisor": supervisor}[which].kill()
         program.wait()
-    _, alive = psutil.wait_procs(family, timeout=60)
-    assert not alive
-    if "supervisor" in killed:  # then nobody was left to clean up, and the next start does
-        sweep()
-    name = region[: len(PREFIX) + 12]
-    assert eventually(lambda: not Path("/tmp", name).exists())
-    assert not list(Path("/dev/shm").glob(f"{name}*"))
+    assert not psutil.wait_procs(family, timeout=60)[1]
+    if "supervisor" not in killed:  # else nobody was left to clean up, and the next start does
+        assert eventually(lambda: not (temporary / name).exists(), 5)
+        assert not list(Path("/dev/shm").glob(f"{name}*"))
 
 
 def test_a_model_whose_process_dies_while_it_loads_is_named(needs_triton, repository, monkeypatch):
