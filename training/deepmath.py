@@ -32,6 +32,11 @@ ENCODERS = ("cnn", "lstm", "gru", "cnn_lstm")
 ENCODING_TOKENS = 65536  # padded tokens of one chunk when statements are only encoded: bounds the memory
 
 
+def everything(store: TokenStore) -> Statements:
+    """All statements of a store."""
+    return Statements(store, np.arange(len(store)), ENCODING_TOKENS)
+
+
 class StatementEncoder(nn.Module):
     """Token ids to a statement's half of the first predictor layer.
 
@@ -100,6 +105,7 @@ class DeepMath(SystemModule):
         stage1_checkpoint: for "definition", the checkpoint of the character model that encodes the definitions; it is
             read once, when training starts.
         initial_checkpoint: start from the weights of this run, which may be narrower; see `start_from`.
+        frozen_encoders: train the predictor alone, on encodings of all statements that are computed once.
     """
 
     system = "deepmath"
@@ -120,6 +126,7 @@ class DeepMath(SystemModule):
         decay_steps: int = 0,
         stage1_checkpoint: str | None = None,
         initial_checkpoint: str | None = None,
+        frozen_encoders: bool = False,
     ):
         super().__init__()
         if level not in LEVELS:
@@ -139,6 +146,7 @@ class DeepMath(SystemModule):
             towers.append(StatementEncoder(size, embedding, self._body(in_channels), hidden, bias=bias))
         self.conjecture_encoder, self.premise_encoder = towers
         self.scorer = PremiseScorer(hidden)
+        self._frozen: dict[StatementEncoder, Tensor] = {}
 
     def _body(self, in_channels: int) -> nn.Module:
         h = self.hparams
@@ -165,6 +173,16 @@ class DeepMath(SystemModule):
         self.fill_definitions(stage1, self.trainer.datamodule.definitions)
 
     @torch.no_grad()
+    def on_fit_start(self) -> None:
+        """Compute the encodings that stay as they are."""
+        if not self.hparams.frozen_encoders:
+            return
+        for tower in (self.conjecture_encoder, self.premise_encoder):
+            tower.requires_grad_(False)
+            tower.predictor_half.requires_grad_(True)
+            self._frozen[tower] = self.encode(tower.encode, everything(self.trainer.datamodule.store))
+
+    @torch.no_grad()
     def start_from(self, earlier: DeepMath) -> None:
         """Take over the weights of a network of the same form that is as wide as this one or narrower.
 
@@ -175,7 +193,7 @@ class DeepMath(SystemModule):
             ValueError: the vocabularies differ, or a layer of the earlier network is wider or missing.
         """
         if earlier.hparams.vocabulary != self.hparams.vocabulary:
-            raise ValueError("the network to start from has another vocabulary; train on the data that it was made from")
+            raise ValueError("the network to start from has another vocabulary; train on the data it was made from")
         own, theirs = self.state_dict(), earlier.state_dict()
         for name, weight in own.items():
             source = theirs.get(name)
@@ -208,35 +226,35 @@ class DeepMath(SystemModule):
 
     # -- encoding
 
-    def encode(self, encoder: nn.Module, group: Statements) -> Tensor:
-        """The statements of a group, in their order, [S, D]."""
-        return torch.cat([encoder(tokens, lengths) for tokens, lengths in group.chunks])[group.place]
+    def encode(self, encoder: Any, group: Statements) -> Tensor:
+        """The statements of a group, in their order, [S, D]; ``encoder`` is a tower, or a tower's ``encode``."""
+        places, parts = [], []
+        for positions, tokens, lengths in group.chunks():
+            places.append(torch.from_numpy(positions))
+            parts.append(encoder(tokens.to(self.device), lengths.to(self.device)))
+        if not parts:
+            return torch.empty(0, self.hparams.hidden, device=self.device)
+        return torch.cat(parts)[torch.cat(places).argsort().to(self.device)]
+
+    def halves(self, tower: StatementEncoder, group: Statements) -> Tensor:
+        """The predictor halves of the statements of a group, [S, D]; of frozen encodings where training made them."""
+        if tower in self._frozen:
+            return tower.predictor_half(self._frozen[tower][torch.from_numpy(group.indices).to(self.device)])
+        return self.encode(tower, group)
 
     @torch.no_grad()
     def encode_texts(self, lines: Sequence[str], encoder: Any) -> Tensor:
         """Statements as written to [S, D]; ``encoder`` is one of the two towers, or a tower's ``encode``."""
         tokenizer = Tokenizer(self.hparams.vocabulary, "character" if self.hparams.level == "character" else "word")
         store = TokenStore((tokenizer(normalise(line)) for line in lines), self.hparams.max_length)
-        return self.encode_store(encoder, store, np.arange(len(lines)))
-
-    @torch.no_grad()
-    def encode_store(self, encoder: Any, store: TokenStore, indices: np.ndarray) -> Tensor:
-        """Statements of a store to [len(indices), D], one chunk in memory at a time."""
-        out: Tensor | None = None
-        for chunk in store.chunks(indices, ENCODING_TOKENS):
-            tokens, lengths = store.padded(indices[chunk])
-            encoded = encoder(tokens.to(self.device), lengths.to(self.device))
-            if out is None:
-                out = encoded.new_empty(len(indices), encoded.shape[1])
-            out[torch.from_numpy(chunk)] = encoded
-        return out if out is not None else torch.empty(0, self.hparams.hidden)
+        return self.encode(encoder, everything(store))
 
     # -- training
 
     def logits(self, batch: Batch) -> Tensor:
         """The logit of each pair of the batch, [M]."""
-        conjectures = self.encode(self.conjecture_encoder, batch.conjectures)  # [C, D]
-        premises = self.encode(self.premise_encoder, batch.premises)  # [P, D]
+        conjectures = self.halves(self.conjecture_encoder, batch.conjectures)  # [C, D]
+        premises = self.halves(self.premise_encoder, batch.premises)  # [P, D]
         # index_select: its backward adds rows up in order, much faster than that of advanced indexing
         return self.scorer(conjectures.index_select(0, batch.pairs[:, 0]), premises.index_select(0, batch.pairs[:, 1]))
 
@@ -285,8 +303,9 @@ class DeepMath(SystemModule):
         """
         rng = np.random.default_rng(seed)
         known = np.unique(np.concatenate([np.concatenate([c.useful, c.useless]) for c in conjectures]))
-        premises = self.encode_store(self.premise_encoder, store, known)
-        anchors = self.encode_store(self.conjecture_encoder, store, np.array([c.statement for c in conjectures]))
+        premises = self.halves(self.premise_encoder, Statements(store, known, ENCODING_TOKENS))
+        statements = np.array([c.statement for c in conjectures])
+        anchors = self.halves(self.conjecture_encoder, Statements(store, statements, ENCODING_TOKENS))
         mined = {}
         for anchor, conjecture in zip(anchors, conjectures, strict=True):
             earlier = int(np.searchsorted(known, conjecture.statement))

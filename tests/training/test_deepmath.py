@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from neurips16.training.data.deepmath import normalise
-from neurips16.training.data.deepmath_batches import TokenStore
+from neurips16.training.data.deepmath_batches import Statements, TokenStore
 from neurips16.training.data.deepmath_module import DeepMathData
 from neurips16.training.data.deepmath_tokens import Tokenizer, words
 from neurips16.training.deepmath import DeepMath
@@ -21,6 +23,10 @@ def _data(folder, **options) -> DeepMathData:
 def _model(data: DeepMathData, **options) -> DeepMath:
     torch.manual_seed(0)
     return DeepMath(data.vocabulary, level=data.level, max_length=data.max_length, **{**TINY, **options})
+
+
+def _statements(data: DeepMathData, indices: list[int]) -> Statements:
+    return Statements(data.store, np.array(indices), max_tokens=1000)
 
 
 def _batch(data):
@@ -69,6 +75,45 @@ def test_a_few_steps_lower_the_loss(deepmath_folder):
     assert losses[-1] < 0.6 * losses[0]
 
 
+def test_a_wider_network_starts_as_the_narrower_one_answers(deepmath_folder):
+    data = _data(deepmath_folder)
+    narrow, wide = _model(data), _model(data, channels=(6, 8, 14), hidden=20)
+    wide.start_from(narrow)
+    with torch.no_grad():  # what is new is read from nowhere but the new channels of the last convolution
+        for tower in (wide.conjecture_encoder, wide.premise_encoder):
+            tower.predictor_half.weight[:, 10:] = 0
+    batch = _batch(data)
+    torch.testing.assert_close(wide.logits(batch), narrow.logits(batch))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": (6, 8, 9)}, r"predictor_half.weight of shape \[12, 9\].*shape \[12, 10\]|layers.2"),
+        ({"encoder": "lstm"}, "no such layer"),
+        ({"vocabulary": ["a"]}, "another vocabulary"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_no_start(deepmath_folder, options, message):
+    data = _data(deepmath_folder)
+    settings = {"vocabulary": data.vocabulary, **TINY, **options}
+    with pytest.raises(ValueError, match=message):
+        DeepMath(**settings).start_from(_model(data))
+
+
+def test_frozen_encoders_answer_the_same_and_only_the_predictor_learns(deepmath_folder):
+    data = _data(deepmath_folder)
+    model = _model(data, frozen_encoders=True)
+    batch = _batch(data)
+    want = model.logits(batch)
+    model.trainer = SimpleNamespace(datamodule=data)
+    model.on_fit_start()
+    model.conjecture_encoder.body = model.premise_encoder.body = None  # no longer needed
+    torch.testing.assert_close(model.logits(batch), want)
+    learning = {name.split(".", 1)[1] for name, p in model.named_parameters() if p.requires_grad}
+    assert learning == {"predictor_half.weight", "predictor_half.bias", "output.weight", "output.bias"}
+
+
 def test_encoding_keeps_the_order_of_the_statements(deepmath_folder):
     data = _data(deepmath_folder)
     model = _model(data).eval()
@@ -108,8 +153,8 @@ def test_mined_negatives_are_the_highest_ranked_that_are_not_useful(deepmath_fol
         assert max(chosen) < conjecture.statement
         assert not set(chosen) & set(conjecture.useful)
         candidates = [i for i in known if i < conjecture.statement and i not in set(conjecture.useful)]
-        anchor = model.encode_store(model.conjecture_encoder, data.store, np.array([conjecture.statement]))
-        scores = model.scorer(anchor, model.encode_store(model.premise_encoder, data.store, np.array(candidates)))
+        anchor = model.halves(model.conjecture_encoder, _statements(data, [conjecture.statement]))
+        scores = model.scorer(anchor, model.halves(model.premise_encoder, _statements(data, candidates)))
         top = {candidates[i] for i in scores.topk(len(chosen)).indices.tolist()}
         # Of a pool of 400 draws from at most 60 statements hardly any is missing.
         assert len(top & set(chosen.tolist())) >= len(chosen) - 1

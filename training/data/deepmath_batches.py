@@ -50,10 +50,16 @@ class TokenStore:
 
 @dataclass
 class Statements:
-    """Statements in padded chunks of similar length."""
+    """Some statements of a store; their tokens are padded only when they are asked for."""
 
-    chunks: list[tuple[Tensor, Tensor]]  # tokens int64 [B, T], lengths int64 [B]
-    place: Tensor  # int64 [S]: where statement s stands in the concatenated chunks
+    store: TokenStore
+    indices: np.ndarray  # int [S]
+    max_tokens: int  # of one padded chunk: bounds the memory for its features
+
+    def chunks(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """Chunks of similar length: positions among these statements [B], tokens int64 [B, T], lengths int64 [B]."""
+        for positions in self.store.chunks(self.indices, self.max_tokens):
+            yield positions, *self.store.padded(self.indices[positions])
 
 
 @dataclass
@@ -65,14 +71,6 @@ class Batch:
     pairs: Tensor  # int64 [M, 2]: row of the conjecture, row of the premise
     useful: Tensor  # float32 [M]: 1 for a useful premise, else 0
     listed: Tensor  # bool [M]: the data list the pair (False: a random negative)
-
-
-def statements(store: TokenStore, indices: np.ndarray, max_tokens: int) -> Statements:
-    """Gather statements; ``max_tokens`` bounds the padded size of one chunk, and so the memory for its features."""
-    chunks = list(store.chunks(indices, max_tokens))
-    place = np.empty(len(indices), np.int64)
-    place[np.concatenate(chunks)] = np.arange(len(indices))
-    return Statements([store.padded(indices[chunk]) for chunk in chunks], torch.from_numpy(place))
 
 
 def make_batch(
@@ -91,7 +89,7 @@ def make_batch(
         store: the tokens of all statements.
         random_negatives: premises of the batch's other conjectures that each conjecture gets as negatives.
         mined: hard negatives (statement indices) by the conjecture's statement.
-        max_tokens: see `statements`.
+        max_tokens: see `Statements`.
         rng: chooses the random negatives.
     """
     none = np.empty(0, np.int32)
@@ -109,8 +107,8 @@ def make_batch(
         useful.append(np.arange(len(both)) < len(conjecture.useful))
         listed.append(np.arange(len(both)) < len(own))
     return Batch(
-        conjectures=statements(store, np.array([c.statement for c in conjectures]), max_tokens),
-        premises=statements(store, premises, max_tokens),
+        conjectures=Statements(store, np.array([c.statement for c in conjectures]), max_tokens),
+        premises=Statements(store, premises, max_tokens),
         pairs=torch.from_numpy(np.concatenate(pairs)),
         useful=torch.from_numpy(np.concatenate(useful)).float(),
         listed=torch.from_numpy(np.concatenate(listed)),
