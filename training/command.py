@@ -25,4 +25,26 @@ def train(
     run_training(system, preset, data, output or Path("runs") / f"{system}-{preset}", context.args)
 
 
-train.context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}  # type: ignore[attr-defined]
+def cross_validate(
+    context: typer.Context,
+    system: Annotated[str, typer.Argument(help="The system to train, such as sound_classifier.")],
+    data: Annotated[Path, typer.Option(help="The data set's folder; its own folds are held out in turn.")],
+    preset: Annotated[str, typer.Option(help="A file of settings in training/presets/SYSTEM.")] = "paper",
+    output: Annotated[Path | None, typer.Option(help="Where the runs go; default runs/SYSTEM-PRESET.")] = None,
+    final: Annotated[bool, typer.Option(help="Also train on all folds together, at the end.")] = True,
+) -> None:
+    """Train without each of the data set's folds in turn, measure on it, then train on all; continues where it was.
+
+    Further options go to Lightning as they are, for every run.
+    """
+    from neurips16.training.cross_validation import cross_validate as run
+
+    folder = output or Path("runs") / f"{system}-{preset}"
+    results = run(system, preset, data, folder, context.args, final=final)
+    for fold in results["folds"]:
+        typer.echo(f"fold {fold['fold']}: accuracy {fold['accuracy']:.4f}")
+    typer.echo(f"mean {results['accuracy_mean']:.4f}, deviation {results['accuracy_deviation']:.4f}")
+
+
+for _command in (train, cross_validate):
+    _command.context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}  # type: ignore[attr-defined]

@@ -1,0 +1,111 @@
+"""k-fold cross-validation over a data set's own folds, and the final run on all of them.
+
+    OUTPUT/fold1/, OUTPUT/fold2/, …   a run of `run_training` each, that held out one fold
+    OUTPUT/all/                       the run on all folds: the model to keep
+    OUTPUT/cross_validation.json      every held-out clip with its class and the one it was given; mean and deviation
+
+A stopped cross-validation goes on where it was: a fold that is finished is not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurips16.training.data.audio import read_waveform
+from neurips16.training.data.esc50 import Clip, read_sound_set
+from neurips16.training.errors import UnknownSystemError
+from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
+from neurips16.training.metrics.sound_classification import classification_metrics, confusion_matrix
+from neurips16.training.run import run_training
+from neurips16.training.sound_classifier import SoundClassifier
+from neurips16.training.system import load_module
+
+RESULTS = "cross_validation.json"
+FINAL = "all"
+_FOLD = "fold.json"
+
+
+def cross_validate(
+    system_name: str, preset: str, data: Path, output: Path, extra: Sequence[str] = (), *, final: bool = True
+) -> dict[str, Any]:
+    """Train once without each fold, measure on it, and then train on all.
+
+    Args:
+        system_name: "sound_classifier".
+        preset: one of its presets.
+        data: a set in ESC-50's layout.
+        output: see above.
+        extra: further LightningCLI arguments, for every run.
+        final: whether to make the run on all folds too.
+
+    Returns:
+        What is written to ``cross_validation.json``.
+
+    Raises:
+        UnknownSystemError: the system has no folds.
+        DataError: the data are not in their public layout.
+    """
+    if system_name != SoundClassifier.system:
+        raise UnknownSystemError(f"{system_name} has no folds; {SoundClassifier.system} can be cross-validated")
+    sounds = read_sound_set(data)
+    folds = [_fold(system_name, preset, data, output / f"fold{k}", k, sounds.within(k), extra) for k in sounds.folds]
+    rows = [row for fold in folds for row in fold["clips"]]
+    truth, answers = [row["label"] for row in rows], [row["answer"] for row in rows]
+    accuracies = [fold["accuracy"] for fold in folds]
+    results = {
+        "labels": list(sounds.labels),
+        "accuracy_mean": float(np.mean(accuracies)),
+        "accuracy_deviation": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+        "metrics": classification_metrics(sounds.labels, truth, answers),
+        "confusion": confusion_matrix(truth, answers, len(sounds.labels)).tolist(),
+        "folds": folds,
+    }
+    (output / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if final:
+        run_training(system_name, preset, data, output / FINAL, extra)
+    return results
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The checkpoint of a run's last epoch."""
+    return max(run.glob("epoch*.ckpt"))
+
+
+def answers_of(module: SoundClassifier, clips: Sequence[Clip]) -> list[int]:
+    """The class that a network gives each clip as a whole."""
+    return [
+        int(module.probabilities(torch.from_numpy(read_waveform(clip.path, SAMPLE_RATE_HZ))[None]).argmax())
+        for clip in clips
+    ]
+
+
+def _fold(
+    system_name: str, preset: str, data: Path, run: Path, fold: int, clips: list[Clip], extra: Sequence[str]
+) -> dict[str, Any]:
+    """The results of one fold, from its file or from a run that makes the file."""
+    record = run / _FOLD
+    if not record.exists():
+        started = time.monotonic()
+        run_training(system_name, preset, data, run, [f"--data.held_out_fold={fold}", *extra])
+        module = load_module(last_checkpoint(run), SoundClassifier.system)
+        assert isinstance(module, SoundClassifier)
+        answers = answers_of(module, clips)
+        rows = [
+            {"clip": clip.path.name, "label": clip.label, "answer": answer}
+            for clip, answer in zip(clips, answers, strict=True)
+        ]
+        result = {
+            "fold": fold,
+            "accuracy": float(np.mean([row["label"] == row["answer"] for row in rows])),
+            "seconds": round(time.monotonic() - started),  # of this start; a run that was continued took longer
+            "clips": rows,
+        }
+        record.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return json.loads(record.read_text(encoding="utf-8"))
