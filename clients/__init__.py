@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurips16.clients.premise_index import PremiseIndex
     from neurips16.clients.premises import PremiseRanking, RankedPremise
     from neurips16.clients.prover import ProofResult
+    from neurips16.clients.sounds import SoundClass, SoundClassification, SoundTimeline
     from neurips16.clients.statements import Statement
 
 _MODULES = {
@@ -31,6 +32,9 @@ _MODULES = {
     "RankedPremise": "premises",
     "Retry": "connection",
     "SequenceStep": "codec",
+    "SoundClass": "sounds",
+    "SoundClassification": "sounds",
+    "SoundTimeline": "sounds",
     "Statement": "statements",
     "TLS": "connection",
     "TensorInfo": "codec",
@@ -50,6 +54,9 @@ __all__ = [
     "RankedPremise",
     "Retry",
     "SequenceStep",
+    "SoundClass",
+    "SoundClassification",
+    "SoundTimeline",
     "Statement",
     "TensorInfo",
     "Timeout",

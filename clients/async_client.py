@@ -14,12 +14,14 @@ import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
 from neurips16.clients import codec
+from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.errors import ClientClosedError, ClientError
 from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
+from neurips16.clients.sounds import SoundClassification, classify
 from neurips16.clients.statements import Statement
 
 T = TypeVar("T")
@@ -87,6 +89,12 @@ class AsyncClient:
     ) -> PremiseRanking:
         """See `Client.rank_premises`."""
         return await self.run(rank(conjecture, premises, top_k=top_k))
+
+    async def classify_sound(
+        self, audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
+    ) -> SoundClassification:
+        """See `Client.classify_sound`. Files are decoded in the event loop, a window at a time."""
+        return await self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
 
     async def run(self, operation: Operation[T]) -> T:
         """See `Client.run`."""

@@ -15,12 +15,14 @@ import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
 from neurips16.clients import codec
+from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.errors import ClientClosedError, ClientError
 from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
+from neurips16.clients.sounds import SoundClassification, classify
 from neurips16.clients.statements import Statement
 
 T = TypeVar("T")
@@ -119,6 +121,21 @@ class Client:
             top_k: how many to return; all, if None.
         """
         return self.run(rank(conjecture, premises, top_k=top_k))
+
+    def classify_sound(
+        self, audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
+    ) -> SoundClassification:
+        """What can be heard, the likeliest class first: a list of `SoundClass`.
+
+        Args:
+            audio: a file (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point numbers in
+                [-1, 1], or whole numbers of 8, 16 or 32 bits. Any rate, any length from 0.1 s; long files are read
+                and sent a window at a time.
+            sample_rate_hz: of an array; a file says its own.
+            top_k: how many classes to return; all, if None.
+            steps: also say what is heard when, as ``timeline`` of the answer.
+        """
+        return self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
 
     def run(self, operation: Operation[T]) -> T:
         """Perform an operation: a generator of groups of calls, see `neurips16.clients.codec`."""

@@ -3,6 +3,7 @@
 ClientError
 ├── InvalidInputError (ValueError)   what the caller gave cannot be used
 │   ├── InvalidStatementError        empty, or with a character that the model does not know
+│   ├── InvalidAudioError            a sound that cannot be read, or in which there is nothing to hear
 │   ├── IndexMismatchError           an index of premises that was made by another build of the models
 │   └── IndexDamagedError            an index of premises whose files contradict one another
 ├── ClientClosedError                the client was used after `close`
@@ -42,6 +43,10 @@ class InvalidInputError(ClientError, ValueError):
 
 class InvalidStatementError(InvalidInputError):
     """A statement is empty, or holds a character that the model does not know."""
+
+
+class InvalidAudioError(InvalidInputError):
+    """A sound cannot be read or decoded, or there is nothing to hear in it."""
 
 
 class IndexMismatchError(InvalidInputError):

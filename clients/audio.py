@@ -1,0 +1,126 @@
+"""Sounds as models take them: one channel, one rate, a block at a time, so that a long file needs little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from neurips16.clients.errors import InvalidAudioError, InvalidInputError
+
+BLOCK_FRAMES = 1 << 17  # 3 s at 44.1 kHz
+RATES_HZ = (1_000, 1_000_000)  # outside, the number is no sampling rate
+LOUDEST = 4.0  # resampling and floating-point files go a little beyond 1; whole numbers of 16 bits go far beyond
+_EXACT_LENGTHS = ("WAV", "WAVEX", "FLAC", "AIFF")  # formats whose header says how long the sound is
+
+Audio = str | Path | np.ndarray
+
+
+def sound_blocks(audio: Audio, sample_rate_hz: int | None, target_rate_hz: int) -> Iterator[np.ndarray]:
+    """The samples of a file or an array, mixed to one channel and resampled.
+
+    Args:
+        audio: a file that libsndfile reads (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point
+            numbers in [-1, 1], or whole numbers of 8, 16 or 32 bits.
+        sample_rate_hz: of an array; a file says its own.
+        target_rate_hz: the rate of what comes out.
+
+    Yields:
+        float32 [B], of any lengths over 0.
+
+    Raises:
+        InvalidAudioError: it cannot be read or decoded, is cut off, empty, or holds what is no sound.
+        InvalidInputError: an array comes without its rate.
+    """
+    import soxr
+
+    if isinstance(audio, np.ndarray):
+        if sample_rate_hz is None:
+            raise InvalidInputError("an array does not say its rate: give sample_rate_hz")
+        rate, frames, where = sample_rate_hz, _array_blocks(audio), "the array"
+    else:
+        rate, frames = _file_blocks(Path(audio))
+        where = str(audio)
+    if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+        raise InvalidAudioError(f"{where} has {rate} samples a second, expected {RATES_HZ[0]} to {RATES_HZ[1]}")
+    resampler = None if rate == target_rate_hz else soxr.ResampleStream(rate, target_rate_hz, 1, dtype="float32")
+    for block in frames:
+        mono = block.mean(axis=1, dtype=np.float32)
+        _check(mono, where)
+        if resampler is not None:
+            mono = resampler.resample_chunk(mono)
+        if len(mono):
+            yield mono
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        if len(rest):
+            yield rest
+
+
+def _check(mono: np.ndarray, where: str) -> None:
+    peak = np.abs(mono).max(initial=0.0)
+    if not np.isfinite(peak):
+        raise InvalidAudioError(f"{where} holds samples that are not finite (NaN or infinity)")
+    if peak > LOUDEST:
+        raise InvalidAudioError(f"{where} reaches {peak:.4g}; floating-point samples lie in [-1, 1]: divide them")
+
+
+def _array_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of an array, [frames, channels] each."""
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise InvalidAudioError(f"the array has shape {list(array.shape)}, expected samples [T] or [T, channels]")
+    if array.ndim == 2 and array.shape[1] > array.shape[0]:
+        raise InvalidAudioError(
+            f"the array has shape {list(array.shape)}: more channels than samples; expected [T, channels]"
+        )
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise InvalidAudioError(f"the array holds {array.dtype}, expected floating-point or whole numbers")
+    offset, scale = 0.0, 1.0
+    if array.dtype.kind in "iu":
+        scale = 2.0 ** (8 * array.dtype.itemsize - 1)
+        offset = scale if array.dtype.kind == "u" else 0.0
+    for start in range(0, len(array), BLOCK_FRAMES):
+        part = array[start : start + BLOCK_FRAMES].astype(np.float64 if scale > 1 else array.dtype)
+        yield ((part - offset) / scale).astype(np.float32).reshape(len(part), -1)
+
+
+def _file_blocks(path: Path) -> tuple[int, Iterator[np.ndarray]]:
+    """A file's rate, and its parts, [frames, channels] each. The file is opened now and read later."""
+    import soundfile
+
+    if not path.is_file():
+        raise InvalidAudioError(f"{path} is {'no file' if path.exists() else 'not there'}")
+    if path.stat().st_size == 0:
+        raise InvalidAudioError(f"{path} is empty: a file of 0 bytes")
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise InvalidAudioError(f"{path} cannot be read as audio: {_reason(error)}") from error
+
+    def parts() -> Iterator[np.ndarray]:
+        read = 0
+        with file:
+            while True:
+                try:
+                    part = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+                except soundfile.SoundFileError as error:
+                    raise InvalidAudioError(
+                        f"{path} is damaged or cut off after {read / file.samplerate:.2f} s: {_reason(error)}"
+                    ) from error
+                if not len(part):
+                    break
+                read += len(part)
+                yield part
+            if read < file.frames and file.format in _EXACT_LENGTHS:
+                raise InvalidAudioError(
+                    f"{path} is cut off: it holds {read / file.samplerate:.2f} s of the "
+                    f"{file.frames / file.samplerate:.2f} s that it promises"
+                )
+
+    return file.samplerate, parts()
+
+
+def _reason(error: Exception) -> str:
+    """What libsndfile says, without the path that it repeats."""
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
