@@ -98,7 +98,7 @@ class DeepMath(SystemModule):
         hidden: D, the width of the first predictor layer, and of a recurrent encoder.
         embedding_size: of word embeddings; for definitions it is that of the stage-1 encoding.
         max_length: characters (2048 in the paper) or words (500) that are read of a statement.
-        random_negative_weight: weight of the mean loss over random negatives beside that over listed pairs.
+        random_negative_weight: weight of the mean loss over random and mined negatives beside that over listed pairs.
         learning_rate: of Adam.
         warmup_steps: optimiser steps over which the learning rate rises linearly from zero.
         decay_steps: optimiser steps after which the learning rate has fallen to zero along half a cosine; 0: it stays.
@@ -259,7 +259,7 @@ class DeepMath(SystemModule):
         return self.scorer(conjectures.index_select(0, batch.pairs[:, 0]), premises.index_select(0, batch.pairs[:, 1]))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Logistic loss, the mean over listed pairs plus the weighted mean over random negatives."""
+        """Logistic loss, the mean over listed pairs plus the weighted mean over other negatives."""
         logits = self.logits(batch)
         losses = F.binary_cross_entropy_with_logits(logits, batch.useful, reduction="none")
         listed = losses[batch.listed].mean()

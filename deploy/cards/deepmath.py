@@ -1,6 +1,7 @@
-"""Writes DeepMath's model card from recorded runs: it measures, keeps what was measured as JSON, and only then writes.
+r"""Writes DeepMath's model card from recorded runs: it measures, keeps what was measured as JSON, and only then writes.
 
-    python deploy/cards/deepmath.py --run runs/deepmath-small --data ../shared/data/premises/deepmath
+    python deploy/cards/deepmath.py --runs runs/deepmath-small runs/deepmath-wide runs/deepmath-predictor \
+        --data ../shared/data/premises/deepmath
 
 Every figure in the card comes from a file beside it, and each file names the command that made it. A file that is
 there already is not measured again; delete it to do so.
@@ -15,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -32,7 +34,7 @@ STATIONS = {
     "counts": ["--baseline", "counts"],
 }
 TITLES = {
-    "network": "character CNN, small (this model)",
+    "network": "character CNN (this model)",
     "knn": "k-NN over TF-IDF of symbols (scikit-learn)",
     "counts": "counts of each premise in training",
 }
@@ -41,15 +43,18 @@ TITLES = {
 def main() -> None:
     """Measure what is not measured yet, and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="the folder that `neurips16 train` left")
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="the folders that `neurips16 train` left")
     parser.add_argument("--data", type=Path, required=True, help="the data set")
     arguments = parser.parse_args()
     CARD.mkdir(parents=True, exist_ok=True)
-    curve = record_run(arguments.run)
+    stages = {run.name.removeprefix("deepmath-"): record_run(run) for run in arguments.runs}
+    write_json("run", {stage: settings for stage, (settings, _) in stages.items()})
+    curve = [{"stage": stage, **row} for stage, (_, rows) in stages.items() for row in rows]
+    write_metrics(curve)
     results = {name: measure(name, station, arguments.data) for name, station in STATIONS.items()}
     proofs = {
         name: measure(f"{name}-proofs", [*STATIONS[name], *(o.format(data="DATA") for o in PROOFS)], arguments.data)
-        for name in ("network",)
+        for name in ("network", "knn")
     }
     draw(curve)
     (CARD / "README.md").write_text(card(results, proofs, json.loads((CARD / "run.json").read_text())))
@@ -68,49 +73,64 @@ def measure(name: str, options: list[str], data: Path) -> dict:
         ).stdout
         seconds = round(time.monotonic() - started)
         record = {"command": shlex.join(command), "seconds": seconds, "metrics": json.loads(answer)}
-        path.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(name, record)
     return json.loads(path.read_text())
 
 
-def record_run(run: Path) -> list[dict[str, str]]:
-    """The rows of the run's metrics, of all its continuations; writes ``run.json`` and ``metrics.csv``."""
+def write_json(name: str, value: object) -> None:
+    """Keep a record beside the card."""
+    (CARD / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
+
+
+def record_run(run: Path) -> tuple[dict, list[dict[str, str]]]:
+    """A run's settings, and the rows of its metrics with those of all its continuations."""
     rows: dict[tuple[str, bool], dict[str, str]] = {}
     parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
     for part in parts:
         with (part / "metrics.csv").open() as file:
             for row in csv.DictReader(file):  # a step that was done again after a stop replaces the lost one
                 rows[row["step"], bool(row.get("val_loss"))] = row
-    names = ["epoch", "step", "train_listed_loss", "train_random_loss", "val_loss", "val_pair_accuracy"]
-    ordered = sorted(rows.values(), key=lambda row: int(row["step"]))
-    with (CARD / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: row.get(name, "") for name in names} for row in ordered)
     config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
     kept = {"threads": config["threads"], "seed": config["seed_everything"]}
     kept["model"] = {k: v for k, v in config["model"].items() if v is not None}
     kept["data"] = {k: v for k, v in config["data"].items() if k != "folder"}
     kept["max_steps"] = config["trainer"]["max_steps"]
-    kept["checkpoint"] = max(run.glob("epoch*.ckpt")).name
+    kept["checkpoint"] = str(max(run.glob("epoch*.ckpt")))
     kept["continuations"] = len(parts) - 1
-    (CARD / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
-    return ordered
+    return kept, sorted(rows.values(), key=lambda row: int(row["step"]))
 
 
-def draw(rows: list[dict[str, str]]) -> None:
-    """The training curve, as a picture."""
+def write_metrics(curve: list[dict[str, str]]) -> None:
+    """All rows of all stages, as ``metrics.csv``."""
+    names = ["stage", "epoch", "step", "train_listed_loss", "train_random_loss", "val_loss", "val_pair_accuracy"]
+    with (CARD / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: row.get(name, "") for name in names} for row in curve)
+
+
+def draw(curve: list[dict[str, str]]) -> None:
+    """The training curve of all stages, one behind the other, as a picture."""
     figure, (losses, accuracy) = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
-    for name, label in (("train_listed_loss", "listed pairs"), ("train_random_loss", "random negatives")):
-        points = [(int(r["step"]), float(r[name])) for r in rows if r.get(name)]
-        losses.plot(*smoothed(points), label=label)
+    start = 0
+    for stage in dict.fromkeys(row["stage"] for row in curve):
+        rows = [row for row in curve if row["stage"] == stage]
+        for name, label, colour in (
+            ("train_listed_loss", "listed pairs", "C0"),
+            ("train_random_loss", "other negatives", "C1"),
+        ):
+            steps, values = smoothed([(start + int(r["step"]), float(r[name])) for r in rows if r.get(name)])
+            losses.plot(steps, values, color=colour, label=label if start == 0 else None)
+        points = [(start + int(r["step"]), float(r["val_pair_accuracy"])) for r in rows if r.get("val_pair_accuracy")]
+        accuracy.plot(*zip(*points, strict=True), marker="o", markersize=4, label=f"stage '{stage}'")
+        start += max(int(row["step"]) for row in rows) + 1
+        for axes in (losses, accuracy):
+            axes.axvline(start, color="lightgrey", linewidth=0.8)
     losses.set(xlabel="optimiser step", ylabel="logistic loss (running mean)")
-    losses.legend(frameon=False)
-    points = [(int(r["step"]), float(r["val_pair_accuracy"])) for r in rows if r.get("val_pair_accuracy")]
-    accuracy.plot(*zip(*points, strict=True), marker="o", label="averaged weights")
     accuracy.axhline(0.7175, color="grey", linestyle="--", label="counts, as the data set's authors report")
     accuracy.set(xlabel="optimiser step", ylabel="pair accuracy, validation split")
-    accuracy.legend(frameon=False)
     for axes in (losses, accuracy):
+        axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(CARD / "curve.png", dpi=110)
 
@@ -136,7 +156,7 @@ def card(results: dict[str, dict], proofs: dict[str, dict], run: dict) -> str:
     proved = ["| | " + " | ".join(tops) + " |", "|---|" + "---|" * len(tops)]
     for name, result in proofs.items():
         proved.append(f"| {TITLES[name]} | " + " | ".join(f"{result['metrics'][top]:.2f}" for top in tops) + " |")
-    first = results["network"]["metrics"]
+    first, last = results["network"]["metrics"], list(run.values())[-1]
     commands = "\n".join(f"    {record['command']}" for record in [*results.values(), *proofs.values()])
     return TEXT.format(
         table="\n".join(lines),
@@ -144,14 +164,23 @@ def card(results: dict[str, dict], proofs: dict[str, dict], run: dict) -> str:
         conjectures=first["conjectures"],
         pairs=first["pairs"],
         proof_conjectures=proofs["network"]["metrics"]["conjectures"],
-        steps=run["max_steps"],
-        checkpoint=run["checkpoint"],
-        channels=", ".join(map(str, run["model"]["channels"])),
-        hidden=run["model"]["hidden"],
-        continuations=run["continuations"],
+        stages=", ".join(f"{stage['max_steps']} steps of `{name}`" for name, stage in run.items()),
+        training="\n".join(training_commands(run)),
+        checkpoint=last["checkpoint"],
+        channels=", ".join(map(str, last["model"]["channels"])),
+        hidden=last["model"]["hidden"],
         commands=commands,
         notes=(CARD / "notes.md").read_text().strip() if (CARD / "notes.md").exists() else "",
     )
+
+
+def training_commands(run: dict) -> Iterator[str]:
+    """How each stage is trained, from the checkpoint that the one before it left."""
+    for name, stage in run.items():
+        start = stage["model"].get("initial_checkpoint")
+        yield f"    neurips16 train deepmath --preset {name} --data DATA" + (
+            f" --model.initial_checkpoint {start}" if start else ""
+        )
 
 
 TEXT = """# DeepMath premise selection: conjecture_encoder, premise_encoder, premise_ranker
@@ -166,8 +195,8 @@ Selection*, NIPS 2016), with {channels} channels and {hidden} hidden units where
 **Data.** Mizar40 (repository JUrban/deepmath; GPL-3.0-or-later or CC-BY-SA-3.0-or-later by the Association of Mizar
 Users), 31,924 conjectures. The split is by conjecture, fixed by a hash of its name: 10 % test, 2 % validation.
 
-**Run.** {steps} steps on two CPU cores, continued {continuations} times after stops; settings in `run.json`, curve
-in `metrics.csv`. Weights are stored as FP16; arithmetic is FP32.
+**Run.** {stages}, each preset from the end of the one before, on two CPU cores; settings in `run.json`, curve in
+`metrics.csv`. Weights are stored as FP16; arithmetic is FP32.
 
 ![training curve](curve.png)
 
@@ -189,8 +218,8 @@ best premises:
 
 ## Again
 
-    neurips16 train deepmath --preset small --data DATA
-    neurips16 export deepmath --checkpoint runs/deepmath-small/{checkpoint} --repository serving/models --data DATA
+{training}
+    neurips16 export deepmath --checkpoint {checkpoint} --repository serving/models --data DATA
 {commands}
 """
 

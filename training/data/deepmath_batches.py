@@ -70,7 +70,7 @@ class Batch:
     premises: Statements  # of P statements
     pairs: Tensor  # int64 [M, 2]: row of the conjecture, row of the premise
     useful: Tensor  # float32 [M]: 1 for a useful premise, else 0
-    listed: Tensor  # bool [M]: the data list the pair (False: a random negative)
+    listed: Tensor  # bool [M]: the data list the pair (False: a random or a mined negative)
 
 
 def make_batch(
@@ -94,14 +94,14 @@ def make_batch(
     """
     none = np.empty(0, np.int32)
     hard = [mined.get(c.statement, none) for c in conjectures]
-    lists = [np.concatenate([c.useful, c.useless, h]) for c, h in zip(conjectures, hard, strict=True)]
-    premises = np.unique(np.concatenate(lists))
+    lists = [np.concatenate([c.useful, c.useless]) for c in conjectures]
+    premises = np.unique(np.concatenate([*lists, *hard]))
     pairs, useful, listed = [], [], []
-    for row, (conjecture, mine) in enumerate(zip(conjectures, lists, strict=True)):
+    for row, (conjecture, mine, wrong) in enumerate(zip(conjectures, lists, hard, strict=True)):
         own = np.searchsorted(premises, mine)
+        drawn = np.concatenate([rng.integers(len(premises), size=random_negatives), np.searchsorted(premises, wrong)])
         # A premise that is listed here is no random negative; nor is the conjecture itself.
-        taken = np.append(own, np.searchsorted(premises, conjecture.statement))
-        drawn = np.setdiff1d(rng.integers(len(premises), size=random_negatives), taken)
+        drawn = np.setdiff1d(drawn, np.append(own, np.searchsorted(premises, conjecture.statement)))
         both = np.concatenate([own, drawn])
         pairs.append(np.stack([np.full(len(both), row), both], axis=1))
         useful.append(np.arange(len(both)) < len(conjecture.useful))
