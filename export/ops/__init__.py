@@ -22,6 +22,7 @@ from typing import Any
 import onnx
 
 from ..errors import ExportError
+from .standard import standard_translations
 
 DOMAIN = "neurips16"
 LIBRARY = "libneurips16_ops.so"
@@ -58,7 +59,7 @@ def custom_translation_table() -> dict[Any, Callable[..., Any]]:
     for name, module in _op_modules().items():
         node = Op(Opset(DOMAIN, module.SCHEMA.since_version), name, module.SCHEMA)
         table[module.torch_op()] = functools.partial(module.translate, node)
-    return table
+    return {**table, **standard_translations()}
 
 
 def function_bodies(names: Iterable[str], opset: int = LOWEST_OPSET) -> list[onnx.FunctionProto]:

@@ -1,0 +1,44 @@
+"""Operators that ONNX has itself and torch's exporter cannot translate: ours in torch, and a stable sort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def standard_translations() -> dict[Any, Callable[..., Any]]:
+    """For ``torch.onnx.export(custom_translation_table=...)``: torch's overload to the function that translates it."""
+    import torch
+
+    import neurips16.training.ops  # noqa: F401  (defines them)
+
+    return {
+        torch.ops.neurips16.non_max_suppression.default: non_max_suppression,
+        torch.ops.aten.sort.stable: stable_sort,
+    }
+
+
+def non_max_suppression(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float) -> Any:
+    """Boxes [N, B, 4] and scores [N, C, B] to the mask bool [N, C, B] of those that are kept."""
+    from onnxscript import opset20 as op
+
+    boxes_of_a_class = op.Shape(boxes, start=1, end=2)  # no limit but their number
+    selected = op.NonMaxSuppression(
+        boxes,
+        scores,
+        boxes_of_a_class,
+        op.Constant(value_floats=[iou_threshold]),
+        op.Constant(value_floats=[score_threshold]),
+    )  # [M, 3] as image, class, box
+    count = op.Shape(selected, start=0, end=1)
+    ones = op.Expand(op.Constant(value_float=1.0), count)
+    nothing = op.ConstantOfShape(op.Shape(scores))
+    return op.Greater(op.ScatterND(nothing, selected, ones), op.Constant(value_float=0.5))
+
+
+def stable_sort(values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    """The sorted values and where each stood: ONNX's TopK takes the first of two equal values first."""
+    from onnxscript import opset20 as op
+
+    length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+    return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
