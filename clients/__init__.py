@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from neurips16.clients.client import Client
     from neurips16.clients.codec import ModelConfig, ModelStatus, SequenceStep, TensorInfo
     from neurips16.clients.connection import TLS, Retry, Timeout
+    from neurips16.clients.detection import Detection
     from neurips16.clients.errors import ClientError
     from neurips16.clients.premise_index import PremiseIndex
     from neurips16.clients.premises import PremiseRanking, RankedPremise
@@ -24,6 +25,7 @@ _MODULES = {
     "AsyncClient": "async_client",
     "Client": "client",
     "ClientError": "errors",
+    "Detection": "detection",
     "ModelConfig": "codec",
     "ModelStatus": "codec",
     "PremiseIndex": "premise_index",
@@ -46,6 +48,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
+    "Detection",
     "ModelConfig",
     "ModelStatus",
     "PremiseIndex",

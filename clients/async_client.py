@@ -17,7 +17,9 @@ from neurips16.clients import codec
 from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.detection import Detection, detect
 from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.images import ImageSource
 from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
@@ -95,6 +97,10 @@ class AsyncClient:
     ) -> SoundClassification:
         """See `Client.classify_sound`. Files are decoded in the event loop, a window at a time."""
         return await self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
+
+    async def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
+        """See `Client.detect`."""
+        return await self.run(detect(image, min_score=min_score))
 
     async def run(self, operation: Operation[T]) -> T:
         """See `Client.run`."""

@@ -18,7 +18,9 @@ from neurips16.clients import codec
 from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.detection import Detection, detect
 from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.images import ImageSource
 from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
@@ -136,6 +138,16 @@ class Client:
             steps: also say what is heard when, as ``timeline`` of the answer.
         """
         return self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
+
+    def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
+        """The objects on an image, the surest first.
+
+        Args:
+            image: a file's path, an image of Pillow's, or an array uint8 [H, W, 3] in RGB, of any size. A file is
+                turned upright as its EXIF orientation says, and the boxes are in pixels of the upright image.
+            min_score: what is less sure is left out; the model itself reports nothing below its own least score.
+        """
+        return self.run(detect(image, min_score=min_score))
 
     def run(self, operation: Operation[T]) -> T:
         """Perform an operation: a generator of groups of calls, see `neurips16.clients.codec`."""

@@ -3,6 +3,7 @@
 ClientError
 ├── InvalidInputError (ValueError)   what the caller gave cannot be used
 │   ├── InvalidStatementError        empty, or with a character that the model does not know
+│   ├── InvalidImageError            a file or an array that is no image that a model can read
 │   ├── InvalidAudioError            a sound that cannot be read, or in which there is nothing to hear
 │   ├── IndexMismatchError           an index of premises that was made by another build of the models
 │   └── IndexDamagedError            an index of premises whose files contradict one another
@@ -47,6 +48,10 @@ class InvalidStatementError(InvalidInputError):
 
 class InvalidAudioError(InvalidInputError):
     """A sound cannot be read or decoded, or there is nothing to hear in it."""
+
+
+class InvalidImageError(InvalidInputError):
+    """A file or an array is no image that a model can read."""
 
 
 class IndexMismatchError(InvalidInputError):

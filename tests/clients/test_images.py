@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neurips16.clients.errors import InvalidImageError
+from neurips16.clients.images import read_image
+
+
+@pytest.fixture
+def colours():
+    """Red above blue, left half darker: every turn of it is another picture."""
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[:2, :, 0], image[2:, :, 2] = 200, 200
+    image[:, :3] //= 2
+    return image
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "webp", "gif"])
+def test_formats(tmp_path, colours, suffix):
+    options = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(colours).save(tmp_path / f"x.{suffix}", **options)
+    np.testing.assert_array_equal(read_image(tmp_path / f"x.{suffix}"), colours)
+    np.testing.assert_array_equal(read_image(str(tmp_path / f"x.{suffix}")), colours)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(tmp_path, colours, orientation):
+    """A camera that was turned stores the sensor's rows and says how to turn them."""
+    undo = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(colours).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), undo[orientation](colours))
+
+
+def test_cmyk(tmp_path):
+    Image.new("CMYK", (5, 3), (0, 255, 255, 0)).save(tmp_path / "x.jpg")
+    image = read_image(tmp_path / "x.jpg")
+    assert image.shape == (3, 5, 3)
+    assert (np.abs(image.astype(int) - [255, 0, 0]) < 12).all()
+
+
+def test_16_bits_become_8(tmp_path):
+    values = np.array([[0, 257, 32768, 65535]], np.uint16)
+    for suffix in ("png", "tiff"):
+        Image.fromarray(values).save(tmp_path / f"x.{suffix}")
+        assert read_image(tmp_path / f"x.{suffix}")[0].tolist() == [[v] * 3 for v in (0, 1, 127, 255)]
+
+
+def test_one_bit_palette_and_grey(tmp_path):
+    for mode in ("1", "L", "P"):
+        Image.new(mode, (4, 3), 1 if mode == "1" else 7).save(tmp_path / "x.png")
+        assert read_image(tmp_path / "x.png").shape == (3, 4, 3)
+
+
+def test_what_is_transparent_lies_on_white(tmp_path):
+    Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "x.png")
+    assert (read_image(tmp_path / "x.png") == 255).all()
+    half = np.full((1, 1, 4), [0, 0, 0, 51], np.uint8)
+    assert read_image(half).tolist() == [[[204] * 3]]
+
+
+def test_one_pixel_and_very_wide(tmp_path):
+    for size in ((1, 1), (20_000, 3)):
+        Image.new("RGB", size, "red").save(tmp_path / "x.png")
+        assert read_image(tmp_path / "x.png").shape == (size[1], size[0], 3)
+
+
+def test_an_animation_is_a_question_and_a_camera_s_preview_is_none(tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    for suffix in ("gif", "webp", "png", "tiff"):
+        frames[0].save(tmp_path / f"x.{suffix}", save_all=True, append_images=frames[1:])
+        with pytest.raises(InvalidImageError, match=rf"x\.{suffix} has 3 frames: save the one that you mean"):
+            read_image(tmp_path / f"x.{suffix}")
+    frames[0].save(tmp_path / "x.mpo", save_all=True, append_images=frames[1:2])
+    assert read_image(tmp_path / "x.mpo").shape == (8, 8, 3)
+
+
+def test_files_that_are_no_images(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for suffix in ("jpg", "png"):
+        path = tmp_path / f"x.{suffix}"
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+        with pytest.raises(InvalidImageError, match=rf"x\.{suffix} cannot be read as an image: .*truncated"):
+            read_image(path)
+    (tmp_path / "x.txt").write_text("text")
+    (tmp_path / "empty").touch()
+    for name, text in (
+        ("x.txt", "no image of a known format"),
+        ("empty", "no image of a known format"),
+        ("none", "does not exist"),
+        (".", "cannot be read as an image"),
+    ):
+        with pytest.raises(InvalidImageError, match=text) as raised:
+            read_image(tmp_path / name)
+        assert "\n" not in str(raised.value)
+
+
+def test_an_image_that_would_fill_the_memory(tmp_path):
+    Image.new("1", (30_000, 5_000)).save(tmp_path / "x.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InvalidImageError, match="too many pixels"):
+            read_image(tmp_path / "x.png")
+
+
+def test_values_whose_range_is_not_known(tmp_path):
+    Image.fromarray(np.array([[0.5, 3.0]], np.float32)).save(tmp_path / "x.tiff")
+    with pytest.raises(InvalidImageError, match="floating-point"):
+        read_image(tmp_path / "x.tiff")
+    Image.fromarray(np.array([[-5, 70_000]], np.int32)).save(tmp_path / "y.tiff")
+    with pytest.raises(InvalidImageError, match="from -5 to 70000"):
+        read_image(tmp_path / "y.tiff")
+
+
+def test_arrays_and_images_of_pillow(colours):
+    assert read_image(colours) is colours
+    np.testing.assert_array_equal(read_image(Image.fromarray(colours)), colours)
+    np.testing.assert_array_equal(read_image(colours[:, :, 0])[:, :, 2], colours[:, :, 0])
+    for wrong in (colours.astype(np.float32), colours[None], colours[:0], colours[:, :, :2]):
+        with pytest.raises(InvalidImageError, match=r"got (uint8|float32) \["):
+            read_image(wrong)
