@@ -28,6 +28,7 @@ format: $(VENV)/.dev ## Put the code into the project's form
 bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
 	@$(BIN)/python deploy/bench/premise_index.py
 	@$(BIN)/python deploy/bench/premise_serving.py
+	@test ! -d serving/models/sound_classifier || $(BIN)/python deploy/bench/sound_classifier.py
 
 ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)

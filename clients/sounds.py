@@ -133,7 +133,7 @@ class _Clip:
             raise InvalidAudioError("the sound is silent: every sample is zero")
         if last is None:
             padded = np.pad(buffer, (0, max(0, round(PADDED_S * rate) - len(buffer))))
-            yield _Window(np.resize(padded, size), 0, 0, max(len(padded), self.model.step_samples))
+            yield _Window(np.resize(padded, size), 0, 0, max(self.samples, self.model.step_samples))
         elif 2 * len(buffer) >= self.model.step_samples:
             start = self.samples - size
             fresh = self.samples - len(buffer)

@@ -156,3 +156,66 @@ def detection_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, chosen in (("train", names[:12]), ("trainval", names[:16]), ("test", names[16:])):
         (folder / f"ImageSets/Main/{split}.txt").write_text("\n".join(chosen) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_sounds() -> Path:
+    """The real ESC-10, in ESC-50's layout."""
+    folder = REAL_DATA / "sound/esc10"
+    if not folder.is_dir():
+        pytest.skip(f"the real data set is not at {folder} (NEURIPS16_DATA names another place)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sound_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up set in ESC-50's layout: three folds of two low tones, two trains of clicks and two noises, of 2 s."""
+    import numpy as np
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(0)
+    time = np.arange(2 * 22_050) / 22_050
+    rows = []
+    (folder / "audio").mkdir()
+    (folder / "meta").mkdir()
+    for fold in (1, 2, 3):
+        for take in (0, 1):
+            sounds = {
+                (12, "clicks"): np.where(np.arange(len(time)) % rng.integers(3000, 6000) < 50, 0.7, 0.0),
+                (41, "noise"): rng.normal(0, rng.uniform(0.05, 0.2), len(time)),
+                (3, "low_tone"): 0.4 * np.sin(2 * np.pi * rng.uniform(90, 200) * time),
+            }
+            for (target, category), sound in sounds.items():
+                name = f"{fold}-{take}-A-{target}.wav"
+                soundfile.write(folder / "audio" / name, sound, 22_050)
+                rows.append(f"{name},{fold},{target},{category},True,{take},A")
+    lines = ["filename,fold,target,category,esc10,src_file,take", *rows]
+    (folder / "meta/esc50.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sound_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight tones of 20 s with a click, every other one high, and teachers who name the pitch in each of 4 segments."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "audio").mkdir()
+    time = np.arange(20 * 22_050) / 22_050
+    rows = []
+    for i in range(8):
+        tone = 0.2 * np.sin(2 * np.pi * (150, 1800)[i % 2] * (1 + 0.02 * i) * time)
+        tone[12 * 22_050] = 0.9
+        soundfile.write(folder / f"audio/tone{i}.flac", tone, 22_050)
+        sure = [0.05, 0.05, 0.05]
+        sure[i % 2] = 0.9
+        for segment in range(4):
+            scenes = [0.1, 0.9] if i % 2 else [0.9, 0.1]
+            row = {"audio": f"audio/tone{i}.flac", "segment": segment, "objects": [p / sum(sure) for p in sure]}
+            rows.append({**row, "scenes": scenes})
+    pq.write_table(pa.Table.from_pylist(rows[::-1]), folder / "probabilities.parquet")  # in any order
+    return folder

@@ -139,11 +139,14 @@ class SoundClassifier(SystemModule):
         features = self.trunk(batch.waveform).transpose(1, 2)  # [N, S, D]
         weights = self._weights(batch.waveform) + _LEAST_WEIGHT
         self._gathered.append((features.cpu().numpy(), weights.cpu().numpy(), batch.shares.argmax(1).cpu().numpy()))
+        self.optimizers().step()  # changes nothing: it counts, and a run is saved by its steps
 
     def on_train_epoch_end(self) -> None:
         """For the SVM: fit it to what the epoch has gathered, and make it the classifier."""
         if self.automatic_optimization:
             return
+        if len(self._gathered) < self.trainer.num_training_batches:
+            raise RuntimeError("the features of this epoch are not all there: start the run anew, in another folder")
         features, weights, labels = (np.concatenate(column) for column in zip(*self._gathered, strict=True))
         self._gathered.clear()
         found = fit_svm(features, weights, labels, len(self.hparams.labels), self.hparams.svm_c)
@@ -160,10 +163,10 @@ class SoundClassifier(SystemModule):
         self.log_dict({"val_accuracy": accuracy, "val_loss": loss}, prog_bar=True, batch_size=size)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a linear rise and a cosine fall of the learning rate; none for the SVM."""
+        """AdamW with a linear rise and a cosine fall of the learning rate; for the SVM, one that does nothing."""
         h = self.hparams
         if not self.automatic_optimization:
-            return None
+            return torch.optim.SGD(self.classifier.parameters(), lr=0.0)
         matrices = [p for p in self.parameters() if p.dim() > 1]
         vectors = [p for p in self.parameters() if p.dim() <= 1]  # biases and gains do not decay
         optimizer = torch.optim.AdamW(

@@ -35,6 +35,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="neurips16-demo-") as folder:
             run(server.url, "models")
             rank_premises(server.url, data / "premises/deepmath", Path(folder))
+            if "sound_classifier" in server.models:
+                classify_sounds(server.url, data / "demo/audio")
     console.rule("That was the demo")
     console.print("Serve the models yourself:  .venv/bin/neurips16 serve serving/models")
 
@@ -62,6 +64,15 @@ def rank_premises(url: str, data: Path, folder: Path) -> None:
     index = str(folder / "index")
     run(url, "index-premises", str(premises), index)
     run(url, "prove", "--conjecture", str(folder / f"{CONJECTURES[0]}.p"), "--index", index, "--top", "4,16")
+
+
+def classify_sounds(url: str, recordings: Path) -> None:
+    """What can be heard in recordings, or in sounds of ours where there are none."""
+    files = sorted(map(str, recordings.glob("*.*"))) if recordings.is_dir() else []
+    if not files:
+        console.print(f"[dim]{recordings} is not there: the sounds of deploy/demo are used[/dim]")
+        files = sorted(map(str, (HERE / "sounds").glob("*.ogg")))
+    run(url, "classify-sound", *files, "--top", "2")
 
 
 def conjectures(archive: Path) -> list[tuple[str, str]]:

@@ -25,6 +25,8 @@ def test_models_ship_within_the_size_that_a_checkout_can_bear():
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) <= 32 * 2**20
     deepmath = [path for path in NEWEST.values() if read_spec(path).system == "deepmath"]
     assert sum(path.stat().st_size for path in deepmath) <= 8 * 2**20
+    sounds = [path for path in NEWEST.values() if read_spec(path).system == "sound_classifier"]
+    assert sum(path.stat().st_size for path in sounds) <= 8 * 2**20
 
 
 @pytest.mark.parametrize("name", NEWEST)

@@ -154,6 +154,6 @@ def initialise(module: nn.Module, scheme: str) -> None:
 def repeated(waveform: Tensor, samples: int) -> Tensor:
     """Waveforms [N, T] repeated from their start to at least ``samples``; longer ones stay as they are."""
     length = waveform.shape[1]
-    # max(…, 1): a division by zero would end an exported graph's process; an index out of bounds only the request.
-    places = torch.arange(torch.sym_max(length, samples), device=waveform.device) % torch.sym_max(length, 1)
-    return waveform.index_select(1, places)
+    places = torch.arange(torch.sym_max(length, samples), device=waveform.device)
+    # The length as a tensor: the exporter knows no remainder of a free length.
+    return waveform.index_select(1, places % torch.full((1,), length, device=waveform.device))
