@@ -1,7 +1,14 @@
-// PSRoIPool on the CPU. Work is divided by score map: each is read by one thread only, and stays in its nearest cache
-// while the bins of all RoIs are taken from it.
+// PSRoIPool on the CPU, in two steps with the classes side by side, because a RoI's bin has the same pixels in the map of
+// every class: one vector then holds a pixel of eight classes, and a bin is a plain sum of vectors.
+//
+//   1. for each bin of the k x k (and image, and 32 classes): turn its maps [class][pixel] to [pixel][class], which is
+//      small enough for the second cache, and take the means of all RoIs into pooled [bin][RoI][class]
+//   2. for each RoI: turn [bin][class] to the output's [class][bin]
+//
+// Only a bin's own pixels are ever added up, so NaN and infinity stay in the bins that hold them.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <numeric>
 
 #include "ps_roi_pool.h"
@@ -10,14 +17,13 @@ namespace neurips16::ps_roi_pool {
 namespace {
 
 constexpr int kLanes = 8;
+constexpr int kMostVectors = 4;  // that are summed at a time: enough registers for them, and the table stays small
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-using LaneBits = std::int32_t __attribute__((vector_size(kLanes * sizeof(float))));
 
-// Neighbouring maps write to neighbouring outputs: a block of them fills a cache line of the output of each RoI.
-constexpr std::int64_t kMapsPerBlock = 16;
+#define NEURIPS16_INLINE __attribute__((always_inline)) inline
 
-// The bins of all RoIs, sorted by image: one list per row of bins and one per column, so that a map, which belongs to
-// one row and one column, reads both lists from start to end.
+// The bins of all RoIs, sorted by image: one list per row of bins and one per column, so that the tasks of a bin read
+// both lists from start to end.
 struct Plan {
   std::vector<std::int64_t> order;        // position -> RoI
   std::vector<std::int64_t> image_start;  // image -> first position; one more than there are images
@@ -57,65 +63,74 @@ struct Plan {
   }
 };
 
-// Keeps the first `count` lanes.
-struct LaneMasks {
-  LaneBits first[kLanes + 1];
-  LaneMasks() {
-    for (int count = 0; count <= kLanes; ++count) {
-      for (int lane = 0; lane < kLanes; ++lane) first[count][lane] = lane < count ? -1 : 0;
+NEURIPS16_INLINE Lanes load(const float* from) {
+  Lanes value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+NEURIPS16_INLINE void store(float* to, Lanes value) { std::memcpy(to, &value, sizeof value); }
+
+// Rows become columns: pairs of floats, then pairs of pairs, then halves change places.
+NEURIPS16_INLINE void transpose(Lanes (&m)[kLanes]) {
+  Lanes pairs[kLanes], fours[kLanes];
+  for (int i = 0; i < kLanes; i += 2) {
+    pairs[i] = __builtin_shufflevector(m[i], m[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[i + 1] = __builtin_shufflevector(m[i], m[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < kLanes; i += 4) {
+    for (int half = 0; half < 2; ++half) {
+      fours[i + 2 * half] = __builtin_shufflevector(pairs[i + half], pairs[i + half + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      fours[i + 2 * half + 1] =
+          __builtin_shufflevector(pairs[i + half], pairs[i + half + 2], 2, 3, 10, 11, 6, 7, 14, 15);
     }
   }
-};
-const LaneMasks kMasks;
-
-// The mean of one map over one bin. Reads up to kLanes - 1 values past the bin's last column, and drops them.
-__attribute__((always_inline)) inline float mean(const float* map, std::int64_t width, Span rows, Span columns) {
-  Lanes total{};
-  for (int x = columns.begin; x < columns.end; x += kLanes) {
-    Lanes column_sums{};
-    const float* row = map + rows.begin * width + x;
-    for (int y = rows.begin; y < rows.end; ++y, row += width) {
-      Lanes values;
-      std::memcpy(&values, row, sizeof values);
-      column_sums += values;
-    }
-    // By bits, not by a product: what is dropped may be NaN.
-    const LaneBits kept = reinterpret_cast<LaneBits>(column_sums) & kMasks.first[std::min(columns.end - x, kLanes)];
-    total += reinterpret_cast<Lanes>(kept);
+  for (int i = 0; i < 4; ++i) {
+    m[i] = __builtin_shufflevector(fours[i], fours[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    m[i + 4] = __builtin_shufflevector(fours[i], fours[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
-  const float sum = ((total[0] + total[4]) + (total[2] + total[6])) + ((total[1] + total[5]) + (total[3] + total[7]));
-  const int count = (rows.end - rows.begin) * (columns.end - columns.begin);
-  return count > 0 ? sum / static_cast<float>(count) : 0.0f;
 }
 
-// Means of `count` bins of one map, each into its RoI's output.
-using MeanOfBins = void (*)(const float* map, std::int64_t width, const Span* rows, const Span* columns,
-                            const std::int64_t* order, std::int64_t count, float* output, std::int64_t stride);
-
-__attribute__((always_inline)) inline void mean_of_bins(const float* map, std::int64_t width, const Span* rows,
-                                                        const Span* columns, const std::int64_t* order,
-                                                        std::int64_t count, float* output, std::int64_t stride) {
-  for (std::int64_t i = 0; i < count; ++i) output[order[i] * stride] = mean(map, width, rows[i], columns[i]);
+// [classes] maps, `stride` apart, to the table [pixel][vectors of classes], from pixel `first` to before `last`.
+NEURIPS16_INLINE void classes_last(const float* maps, std::int64_t stride, int classes, std::int64_t first,
+                                   std::int64_t last, float* table, int padded) {
+  for (int c = 0; c < classes; c += kLanes) {
+    const int used = std::min(classes - c, kLanes);
+    std::int64_t pixel = first;
+    for (; pixel + kLanes <= last; pixel += kLanes) {
+      Lanes block[kLanes];
+      for (int i = 0; i < kLanes; ++i) block[i] = i < used ? load(maps + (c + i) * stride + pixel) : Lanes{};
+      transpose(block);
+      for (int i = 0; i < kLanes; ++i) store(table + (pixel + i) * padded + c, block[i]);
+    }
+    for (; pixel < last; ++pixel) {
+      Lanes values{};
+      for (int i = 0; i < used; ++i) values[i] = maps[(c + i) * stride + pixel];
+      store(table + pixel * padded + c, values);
+    }
+  }
 }
 
-void mean_of_bins_baseline(const float* map, std::int64_t width, const Span* rows, const Span* columns,
-                           const std::int64_t* order, std::int64_t count, float* output, std::int64_t stride) {
-  mean_of_bins(map, width, rows, columns, order, count, output, stride);
-}
-
-#ifdef __x86_64__
-__attribute__((target("avx2"))) void mean_of_bins_avx2(const float* map, std::int64_t width, const Span* rows,
-                                                       const Span* columns, const std::int64_t* order,
-                                                       std::int64_t count, float* output, std::int64_t stride) {
-  mean_of_bins(map, width, rows, columns, order, count, output, stride);
-}
-#endif
-
-MeanOfBins best_mean_of_bins() {
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2")) return mean_of_bins_avx2;
-#endif
-  return mean_of_bins_baseline;
+// The means of `count` RoIs' bins over a table of `vectors` vectors a pixel, each RoI's `step` floats after the last's.
+template <int vectors>
+NEURIPS16_INLINE void means(const float* table, std::int64_t width, const Span* rows, const Span* columns,
+                            std::int64_t count, float* pooled, std::int64_t step) {
+  constexpr int padded = vectors * kLanes;
+  for (std::int64_t at = 0; at < count; ++at, pooled += step) {
+    Lanes total[vectors] = {};
+    for (int y = rows[at].begin; y < rows[at].end; ++y) {
+      // By rows, so that rounding errors grow with the sides of a bin and not with its area.
+      Lanes sum[vectors] = {};
+      const float* pixel = table + (y * width + columns[at].begin) * padded;
+      for (int x = columns[at].begin; x < columns[at].end; ++x, pixel += padded) {
+        for (int v = 0; v < vectors; ++v) sum[v] += load(pixel + v * kLanes);
+      }
+      for (int v = 0; v < vectors; ++v) total[v] += sum[v];
+    }
+    const int pixels = (rows[at].end - rows[at].begin) * (columns[at].end - columns[at].begin);
+    const float divisor = static_cast<float>(std::max(pixels, 1));
+    for (int v = 0; v < vectors; ++v) store(pooled + v * kLanes, total[v] / divisor);
+  }
 }
 
 // One call of the operator, and what each thread does for it.
@@ -124,39 +139,91 @@ struct Call {
   const Plan& plan;
   const float* scores;
   float* output;
-  std::int64_t maps_per_block;
-  MeanOfBins mean_of_bins;
+  float* pooled;  // [bin][position][padded classes]
 
-  void pool_block(std::int64_t block) const {
-    const std::int64_t first = block * maps_per_block;
-    const std::int64_t last = std::min(first + maps_per_block, sizes.maps());
-    std::vector<float> padded;
-    for (std::int64_t map = first; map < last; ++map) {
-      for (std::int64_t image = 0; image < sizes.images; ++image) pool_map(image, map, padded);
+  std::int64_t cells() const { return static_cast<std::int64_t>(sizes.k) * sizes.k; }
+  std::int64_t padded_classes() const { return (sizes.classes + kLanes - 1) / kLanes * kLanes; }
+  std::int64_t groups() const { return (sizes.classes + kLanes * kMostVectors - 1) / (kLanes * kMostVectors); }
+  std::int64_t first_tasks() const { return sizes.images * cells() * groups(); }
+
+  // Step 1 for one bin, image and group of classes.
+  NEURIPS16_INLINE void pool(std::int64_t task) const {
+    const std::int64_t group = task % groups(), cell = task / groups() % cells(), image = task / groups() / cells();
+    const std::int64_t start = plan.image_start[image], count = plan.image_start[image + 1] - start;
+    const Span* rows = plan.rows.data() + cell / sizes.k * sizes.rois + start;
+    const Span* columns = plan.columns.data() + cell % sizes.k * sizes.rois + start;
+    int top = static_cast<int>(sizes.height), bottom = 0;
+    for (std::int64_t at = 0; at < count; ++at) {
+      top = std::min(top, rows[at].begin);
+      bottom = std::max(bottom, rows[at].end);
     }
+    const std::int64_t first_class = group * kLanes * kMostVectors;
+    const int classes = static_cast<int>(std::min<std::int64_t>(sizes.classes - first_class, kLanes * kMostVectors));
+    const int vectors = (classes + kLanes - 1) / kLanes;
+
+    // Kept by its thread: memory of this size would come from the system, page by page, for every task.
+    static thread_local std::vector<float> table;
+    const std::size_t needed = static_cast<std::size_t>(sizes.map_size() * vectors * kLanes);
+    if (table.size() < needed) table.resize(needed);
+    const float* maps = scores + ((image * sizes.classes + first_class) * cells() + cell) * sizes.map_size();
+    classes_last(maps, cells() * sizes.map_size(), classes, top * sizes.width, bottom * sizes.width, table.data(),
+                 vectors * kLanes);
+
+    float* to = pooled + (cell * sizes.rois + start) * padded_classes() + first_class;
+    const auto take = [&](auto known) __attribute__((always_inline)) {
+      means<decltype(known)::value>(table.data(), sizes.width, rows, columns, count, to, padded_classes());
+    };
+    if (vectors == 1) take(std::integral_constant<int, 1>());
+    if (vectors == 2) take(std::integral_constant<int, 2>());
+    if (vectors == 3) take(std::integral_constant<int, 3>());
+    if (vectors == 4) take(std::integral_constant<int, 4>());
+    static_assert(kMostVectors == 4);
   }
 
- private:
-  void pool_map(std::int64_t image, std::int64_t map, std::vector<float>& padded) const {
-    const std::int64_t start = plan.image_start[image];
-    const std::int64_t count = plan.image_start[image + 1] - start;
-    if (count == 0) return;
-    const float* values = scores + (image * sizes.maps() + map) * sizes.map_size();
-    const float* scores_end = scores + sizes.images * sizes.maps() * sizes.map_size();
-    if (scores_end - values < sizes.map_size() + kLanes) {  // reading past this map would leave the tensor
-      padded.assign(sizes.map_size() + kLanes, 0.0f);
-      std::copy_n(values, sizes.map_size(), padded.begin());
-      values = padded.data();
+  // Step 2 for one RoI.
+  NEURIPS16_INLINE void write(std::int64_t at) const {
+    float* to = output + plan.order[at] * sizes.maps();
+    const std::int64_t step = sizes.rois * padded_classes();
+    for (std::int64_t c = 0; c < sizes.classes; c += kLanes) {
+      const std::int64_t used = std::min<std::int64_t>(sizes.classes - c, kLanes);
+      const float* from = pooled + at * padded_classes() + c;
+      std::int64_t cell = 0;
+      for (; cell + kLanes <= cells(); cell += kLanes) {
+        Lanes block[kLanes];
+        for (int i = 0; i < kLanes; ++i) block[i] = load(from + (cell + i) * step);
+        transpose(block);
+        for (int i = 0; i < used; ++i) store(to + (c + i) * cells() + cell, block[i]);
+      }
+      for (; cell < cells(); ++cell) {
+        for (int i = 0; i < used; ++i) to[(c + i) * cells() + cell] = from[cell * step + i];
+      }
     }
-    const std::int64_t cell = map % (sizes.k * sizes.k);  // its bin: row cell / k, column cell % k
-    mean_of_bins(values, sizes.width, plan.rows.data() + cell / sizes.k * sizes.rois + start,
-                 plan.columns.data() + cell % sizes.k * sizes.rois + start, plan.order.data() + start, count,
-                 output + map, sizes.maps());
   }
 };
 
+// Both steps, compiled for each kind of processor.
+using Step = void (*)(const Call&, std::int64_t);
+struct Steps {
+  Step pool, write;
+};
+
+void pool_baseline(const Call& call, std::int64_t task) { call.pool(task); }
+void write_baseline(const Call& call, std::int64_t at) { call.write(at); }
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) void pool_avx2(const Call& call, std::int64_t task) { call.pool(task); }
+__attribute__((target("avx2"))) void write_avx2(const Call& call, std::int64_t at) { call.write(at); }
+#endif
+
+Steps best_steps() {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2")) return {pool_avx2, write_avx2};
+#endif
+  return {pool_baseline, write_baseline};
+}
+
 struct CpuKernel : Kernel<CpuKernel> {
-  explicit CpuKernel(Ort::ConstKernelInfo info) : attributes_(info), mean_of_bins_(best_mean_of_bins()) {}
+  explicit CpuKernel(Ort::ConstKernelInfo info) : attributes_(info), steps_(best_steps()) {}
 
   void compute(Ort::KernelContext& context) const {
     const Ort::ConstValue scores = context.GetInput(0);
@@ -167,17 +234,35 @@ struct CpuKernel : Kernel<CpuKernel> {
     const Plan plan(sizes, rois.GetTensorData<float>(), attributes_.spatial_scale);
     if (sizes.rois == 0 || sizes.maps() == 0) return;
 
-    // Blocks small enough that every thread gets some.
-    const std::int64_t per_block = std::clamp<std::int64_t>(sizes.maps() / 64, 1, kMapsPerBlock);
-    Call call{sizes,     plan,         scores.GetTensorData<float>(), output.GetTensorMutableData<float>(),
-              per_block, mean_of_bins_};
-    context.ParallelFor([](void* data, std::size_t block) { static_cast<const Call*>(data)->pool_block(block); },
-                        (sizes.maps() + per_block - 1) / per_block, 0, &call);
+    Call call{sizes, plan, scores.GetTensorData<float>(), output.GetTensorMutableData<float>(), nullptr};
+    const auto pooled = std::make_unique_for_overwrite<float[]>(
+        static_cast<std::size_t>(call.cells() * sizes.rois * call.padded_classes()));
+    call.pooled = pooled.get();
+    run(context, call, steps_.pool, call.first_tasks(), 1);
+    run(context, call, steps_.write, sizes.rois, kRoisPerBlock);
   }
 
  private:
+  static constexpr std::int64_t kRoisPerBlock = 16;  // what one thread takes at a time
+
+  static void run(Ort::KernelContext& context, const Call& call, Step step, std::int64_t tasks, std::int64_t per_block) {
+    struct Work {
+      const Call& call;
+      Step step;
+      std::int64_t tasks, per_block;
+    } work{call, step, tasks, per_block};
+    context.ParallelFor(
+        [](void* data, std::size_t block) {
+          const Work& mine = *static_cast<const Work*>(data);
+          const std::int64_t first = static_cast<std::int64_t>(block) * mine.per_block;
+          const std::int64_t last = std::min(first + mine.per_block, mine.tasks);
+          for (std::int64_t task = first; task < last; ++task) mine.step(mine.call, task);
+        },
+        static_cast<std::size_t>((tasks + per_block - 1) / per_block), 0, &work);
+  }
+
   Attributes attributes_;
-  MeanOfBins mean_of_bins_;
+  Steps steps_;
 };
 
 struct CpuOp : Op<CpuOp, CpuKernel> {
