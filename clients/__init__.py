@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurips16.clients.connection import TLS, Retry, Timeout
     from neurips16.clients.detection import Detection
     from neurips16.clients.errors import ClientError
+    from neurips16.clients.generation import ImageCodes, PreferredInput
     from neurips16.clients.premise_index import PremiseIndex
     from neurips16.clients.premises import PremiseRanking, RankedPremise
     from neurips16.clients.prover import ProofResult
@@ -26,8 +27,10 @@ _MODULES = {
     "Client": "client",
     "ClientError": "errors",
     "Detection": "detection",
+    "ImageCodes": "generation",
     "ModelConfig": "codec",
     "ModelStatus": "codec",
+    "PreferredInput": "generation",
     "PremiseIndex": "premise_index",
     "PremiseRanking": "premises",
     "ProofResult": "prover",
@@ -49,8 +52,10 @@ __all__ = [
     "Client",
     "ClientError",
     "Detection",
+    "ImageCodes",
     "ModelConfig",
     "ModelStatus",
+    "PreferredInput",
     "PremiseIndex",
     "PremiseRanking",
     "ProofResult",

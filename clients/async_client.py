@@ -13,12 +13,13 @@ import grpc.aio
 import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients import codec
+from neurips16.clients import codec, generation
 from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.detection import Detection, detect
 from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.generation import ImageCodes, PreferredInput
 from neurips16.clients.images import ImageSource
 from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
@@ -92,15 +93,48 @@ class AsyncClient:
         """See `Client.rank_premises`."""
         return await self.run(rank(conjecture, premises, top_k=top_k))
 
+    async def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
+        """See `Client.detect`."""
+        return await self.run(detect(image, min_score=min_score))
+
     async def classify_sound(
         self, audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
     ) -> SoundClassification:
         """See `Client.classify_sound`. Files are decoded in the event loop, a window at a time."""
         return await self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
 
-    async def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
-        """See `Client.detect`."""
-        return await self.run(detect(image, min_score=min_score))
+    async def generate(
+        self,
+        model: str = "infogan",
+        *,
+        category: int | Sequence[int] | np.ndarray | None = None,
+        continuous: Sequence[float] | np.ndarray | None = None,
+        count: int | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """See `Client.generate`."""
+        return await self.run(
+            generation.generate(model, category=category, continuous=continuous, count=count, seed=seed)
+        )
+
+    async def read_codes(self, images: Any) -> ImageCodes:
+        """See `Client.read_codes`."""
+        return await self.run(generation.read_codes(images))
+
+    async def swap_style(self, style: Any, content: Any) -> np.ndarray:
+        """See `Client.swap_style`."""
+        return await self.run(generation.swap_style(style, content))
+
+    async def interpolate(self, first: Any, second: Any, *, steps: int = 8) -> np.ndarray:
+        """See `Client.interpolate`."""
+        return await self.run(generation.interpolate(first, second, steps=steps))
+
+    async def preferred_input(
+        self, unit: int, *, steps: int = 200, seed: int = 0, step_size: float | None = None
+    ) -> PreferredInput:
+        """See `Client.preferred_input`."""
+        found = await self.run(generation.preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size))
+        return found[0]
 
     async def run(self, operation: Operation[T]) -> T:
         """See `Client.run`."""

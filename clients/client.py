@@ -14,12 +14,13 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients import codec
+from neurips16.clients import codec, generation
 from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.detection import Detection, detect
 from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.generation import ImageCodes, PreferredInput
 from neurips16.clients.images import ImageSource
 from neurips16.clients.operations import Attempts, explained, single
 from neurips16.clients.premise_index import PremiseIndex
@@ -124,6 +125,16 @@ class Client:
         """
         return self.run(rank(conjecture, premises, top_k=top_k))
 
+    def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
+        """The objects on an image, the surest first.
+
+        Args:
+            image: a file's path, an image of Pillow's, or an array uint8 [H, W, 3] in RGB, of any size. A file is
+                turned upright as its EXIF orientation says, and the boxes are in pixels of the upright image.
+            min_score: what is less sure is left out; the model itself reports nothing below its own least score.
+        """
+        return self.run(detect(image, min_score=min_score))
+
     def classify_sound(
         self, audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
     ) -> SoundClassification:
@@ -139,15 +150,56 @@ class Client:
         """
         return self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
 
-    def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
-        """The objects on an image, the surest first.
+    def generate(
+        self,
+        model: str = "infogan",
+        *,
+        category: int | Sequence[int] | np.ndarray | None = None,
+        continuous: Sequence[float] | np.ndarray | None = None,
+        count: int | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Images uint8 [count, H, W, C] of latent codes; the same seed gives the same images on any server.
 
         Args:
-            image: a file's path, an image of Pillow's, or an array uint8 [H, W, 3] in RGB, of any size. A file is
-                turned upright as its EXIF orientation says, and the boxes are in pixels of the upright image.
-            min_score: what is less sure is left out; the model itself reports nothing below its own least score.
+            model: an InfoGAN's name on the server.
+            category: of each categorical code, for all images; or int [count, K], for each image its own; None takes
+                the categories of the first code in turn.
+            continuous: the continuous codes, for all images; or float [count, M]; None is zeros.
+            count: how many images; None is 1, or as many as codes are given for.
+            seed: image i has the seed ``seed + i``.
         """
-        return self.run(detect(image, min_score=min_score))
+        return self.run(generation.generate(model, category=category, continuous=continuous, count=count, seed=seed))
+
+    def read_codes(self, images: Any) -> ImageCodes:
+        """The latent codes that the InfoGAN's recogniser reads from images uint8 [N, H, W, C], or from one image."""
+        return self.run(generation.read_codes(images))
+
+    def swap_style(self, style: Any, content: Any) -> np.ndarray:
+        """Images uint8 [N, H, W, C] of the class of ``content`` in the style of ``style``.
+
+        Args:
+            style: one image uint8 [H, W, C], or several; [H, W] will do for grey.
+            content: likewise; one image goes with each of several others.
+        """
+        return self.run(generation.swap_style(style, content))
+
+    def interpolate(self, first: Any, second: Any, *, steps: int = 8) -> np.ndarray:
+        """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
+        return self.run(generation.interpolate(first, second, steps=steps))
+
+    def preferred_input(
+        self, unit: int, *, steps: int = 200, seed: int = 0, step_size: float | None = None
+    ) -> PreferredInput:
+        """The image that a unit of the server's classifier prefers, by ascent in the code space of a generator.
+
+        Args:
+            unit: a class.
+            steps: of the ascent.
+            seed: of the code that it starts from.
+            step_size: of the first step; None takes the model's own.
+        """
+        return self.run(generation.preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size))[0]
 
     def run(self, operation: Operation[T]) -> T:
         """Perform an operation: a generator of groups of calls, see `neurips16.clients.codec`."""

@@ -1,8 +1,9 @@
 """The `neurips16` command: finds its sub-commands, runs one, and turns its errors into one line.
 
 Each room registers its sub-commands as entry points of the group ``neurips16.commands``; only the one that is asked
-for is imported. A sub-command is a function with typer annotations; an attribute ``context_settings`` on it is handed
-to click. An exception that has an ``exit_status`` is meant for the user: its text is printed without a traceback.
+for is imported. A sub-command is a function with typer annotations, or a `typer.Typer` of several; an attribute
+``context_settings`` on a function is handed to click. An exception that has an ``exit_status`` is meant for the user:
+its text is printed without a traceback.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def main() -> None:
             if name == asked:
                 _fail(f"`neurips16 {name}` needs {error.name!r}: {_remedy(found[name].module)}", status=2)
             continue  # `--help` of an installation with fewer extras lists what it can run
-        app.command(name, context_settings=getattr(function, "context_settings", None))(function)
+        if isinstance(function, typer.Typer):  # a command with sub-commands of its own
+            app.add_typer(function, name=name)
+        else:
+            app.command(name, context_settings=getattr(function, "context_settings", None))(function)
     try:
         app()
     except KeyboardInterrupt:

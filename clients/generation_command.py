@@ -1,0 +1,170 @@
+"""The sub-commands `generate infogan`, `generate disentangle` and `generate dgn-am`: pictures into files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurips16.clients.models_command import JsonOption, UrlOption
+
+generate = typer.Typer(help="Make pictures: a grid as PNG, or an animated GIF.", no_args_is_help=True)
+OutputOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="A .png, or a .gif for an animation.")]
+SeedOption = Annotated[int, typer.Option(help="Picture i of a grid has this seed plus i.")]
+ScaleOption = Annotated[int, typer.Option(min=1, max=32, help="Enlarge the pictures so many times.")]
+
+
+@generate.command()
+def infogan(
+    output: OutputOption,
+    category: Annotated[
+        str | None, typer.Option(help="Of each categorical code, with commas; default: each in turn.")
+    ] = None,
+    continuous: Annotated[str | None, typer.Option(help="The continuous codes, with commas; default: zeros.")] = None,
+    traverse: Annotated[
+        int | None, typer.Option(metavar="CODE", help="Let this continuous code (0, 1, ...) go through its range.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many pictures, or how many in each row of a traversal.")] = 10,
+    columns: Annotated[int, typer.Option(min=1, help="Of the grid.")] = 10,
+    seed: SeedOption = 0,
+    scale: ScaleOption = 2,
+    model: Annotated[str, typer.Option(help="Its name on the server.")] = "infogan",
+    url: UrlOption = None,
+) -> None:
+    """Pictures of latent codes.
+
+    With --traverse, each row is one category with one seed, and the code grows from left to right.
+    """
+    from neurips16.clients.client import Client
+    from neurips16.clients.generation import traversal
+    from neurips16.clients.pictures import grid
+
+    categories = None if category is None else [int(n) for n in _numbers(category, "category", whole=True)]
+    others = None if continuous is None else _numbers(continuous, "continuous")
+    with Client(url) as client:
+        if traverse is None:
+            images = client.generate(model, category=categories, continuous=others, count=count, seed=seed)
+        else:
+            images = client.run(
+                traversal(model, traverse, category=categories, continuous=others, steps=count, seed=seed)
+            )
+            columns = count
+    _write(output, grid(images, min(columns, len(images))), scale)
+
+
+@generate.command()
+def disentangle(
+    output: OutputOption,
+    style: Annotated[list[Path], typer.Option(metavar="FILE", help="A picture whose style is taken; may be repeated.")],
+    content: Annotated[
+        list[Path], typer.Option(metavar="FILE", help="A picture whose class is taken; may be repeated.")
+    ],
+    interpolate: Annotated[
+        int | None, typer.Option(metavar="STEPS", help="From the first --style to the first --content instead.")
+    ] = None,
+    scale: ScaleOption = 2,
+    url: UrlOption = None,
+) -> None:
+    """The class of each picture (columns) in the style of each other (rows), with the originals at the edges.
+
+    With --interpolate, the style changes along the columns, the class along the rows.
+    """
+    import numpy as np
+
+    from neurips16.clients.client import Client
+    from neurips16.clients.generation import SWAP, swap_grid
+    from neurips16.clients.pictures import grid, read_picture
+
+    with Client(url) as client:
+        channels = client.model_config(SWAP).inputs[0].dims[-1]
+        styles, contents = ([read_picture(path, channels) for path in paths] for paths in (style, content))
+        if interpolate is not None:
+            images = client.interpolate(styles[0], contents[0], steps=interpolate)
+            _write(output, grid(images.reshape(-1, *images.shape[2:]), interpolate), scale)
+            return
+        swapped = client.run(swap_grid(styles, contents))
+    shown = [np.zeros_like(styles[0]), *contents]
+    for image, row in zip(styles, swapped, strict=True):
+        shown += [image, *row]
+    _write(output, grid(np.stack(shown), len(contents) + 1), scale)
+
+
+@generate.command()
+def dgn_am(
+    output: OutputOption,
+    unit: Annotated[list[int] | None, typer.Option(help="A class; may be repeated; default: all.")] = None,
+    steps: Annotated[int, typer.Option(help="Of the ascent.")] = 200,
+    step_size: Annotated[float | None, typer.Option(help="Of the first step; default: the model's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the code that the ascent starts from.")] = 0,
+    strip: Annotated[bool, typer.Option("--strip", help="Show the way there, one unit a row.")] = False,
+    scale: ScaleOption = 2,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+) -> None:
+    """The inputs that units of a classifier prefer; a .gif shows how they come about."""
+    import numpy as np
+
+    from neurips16.clients.client import Client
+    from neurips16.clients.generation import all_units, preferred_inputs
+    from neurips16.clients.pictures import grid, write_animation
+    from neurips16.clients.tables import print_table
+
+    with Client(url) as client:
+        units = list(unit) if unit else client.run(all_units())
+        found = client.run(preferred_inputs(units, steps=steps, seed=seed, step_size=step_size))
+    columns = min(5, len(found))
+    if output.suffix.lower() == ".gif":
+        frames = np.stack([one.frames for one in found], 1)  # [F, N, H, W, C]
+        write_animation(output, [grid(frame, columns) for frame in frames], scale=scale)
+        if not as_json:
+            typer.echo(f"wrote {output}")
+    elif strip:
+        _write(output, grid(np.concatenate([one.frames for one in found]), len(found[0].frames)), scale, as_json)
+    else:
+        _write(output, grid(np.stack([one.image for one in found]), columns), scale, as_json)
+    if as_json:
+        described = [
+            {
+                "unit": one.unit,
+                "seed": one.seed,
+                "start_activation": float(one.activations[0]),
+                "activation": float(one.activations[-1]),
+                "real_activation": one.real_activation,
+                "real_deviation": one.real_deviation,
+            }
+            for one in found
+        ]
+        typer.echo(json.dumps({"preferred_inputs": described, "output": str(output)}))
+        return
+    print_table(
+        {"unit": "right", "at the start": "right", "preferred": "right", "real images": "right"},
+        (
+            (
+                str(one.unit),
+                f"{one.activations[0]:.2f}",
+                f"{one.activations[-1]:.2f}",
+                f"{one.real_activation:.2f} ± {one.real_deviation:.2f}",
+            )
+            for one in found
+        ),
+    )
+
+
+def _write(output: Path, image: object, scale: int, quiet: bool = False) -> None:
+    from neurips16.clients.pictures import write_picture
+
+    write_picture(output, image, scale=scale)  # type: ignore[arg-type]
+    if not quiet:
+        typer.echo(f"wrote {output}")
+
+
+def _numbers(text: str, option: str, *, whole: bool = False) -> list[float]:
+    from neurips16.clients.errors import InvalidInputError
+
+    try:
+        return [int(word) if whole else float(word) for word in text.split(",")]
+    except ValueError as error:
+        kind = "whole numbers" if whole else "numbers"
+        raise InvalidInputError(f"--{option} is {kind} with commas between them, got {text!r}") from error
