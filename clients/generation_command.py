@@ -51,7 +51,8 @@ def infogan(
                 traversal(model, traverse, category=categories, continuous=others, steps=count, seed=seed)
             )
             columns = count
-    _write(output, grid(images, min(columns, len(images))), scale)
+    # One picture is written without an edge, so that other commands can read it.
+    _write(output, images[0] if len(images) == 1 else grid(images, min(columns, len(images))), scale)
 
 
 @generate.command()

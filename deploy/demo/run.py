@@ -37,6 +37,8 @@ def main() -> None:
             rank_premises(server.url, data / "premises/deepmath", Path(folder))
             if "sound_classifier" in server.models:
                 classify_sounds(server.url, data / "demo/audio")
+            if {"infogan", "disentangle", "dgn_am"} <= set(server.models):
+                generate(server.url, ROOT / "build/demo", Path(folder))
     console.rule("That was the demo")
     console.print("Serve the models yourself:  .venv/bin/neurips16 serve serving/models")
 
@@ -73,6 +75,23 @@ def classify_sounds(url: str, recordings: Path) -> None:
         console.print(f"[dim]{recordings} is not there: the sounds of deploy/demo are used[/dim]")
         files = sorted(map(str, (HERE / "sounds").glob("*.ogg")))
     run(url, "classify-sound", *files, "--top", "2")
+
+
+def generate(url: str, pictures: Path, folder: Path) -> None:
+    """A grid of each generator; the digits that are swapped are generated ones. The pictures stay in build/demo."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    run(url, "generate", "infogan", "--count", "40", "--continuous", "0.5,-1", "--output", str(pictures / "infogan.png"))
+    run(url, "generate", "infogan", "--traverse", "0", "--output", str(pictures / "infogan-traversal.png"))
+    words = []
+    for option, seed in (("--style", 7), ("--content", 70)):
+        for category in (0, 2, 4, 7):
+            digit = str(folder / f"{category}-{seed}.png")
+            one = ["--category", str(category), "--count", "1", "--scale", "1", "--seed", str(seed)]
+            run(url, "generate", "infogan", *one, "--output", digit)
+            words += [option, digit]
+    run(url, "generate", "disentangle", *words, "--output", str(pictures / "disentangle.png"))
+    run(url, "generate", "dgn-am", "--steps", "200", "--output", str(pictures / "dgn-am.png"))
+    run(url, "generate", "dgn-am", "--steps", "200", "--output", str(pictures / "dgn-am.gif"))
 
 
 def conjectures(archive: Path) -> list[tuple[str, str]]:
