@@ -1,0 +1,329 @@
+"""Writes the cards of InfoGAN, disentangling and DGN-AM from recorded runs and from the models that ship.
+
+    python deploy/cards/generators.py infogan --run runs/infogan-small --data ../shared/data/mnist
+    python deploy/cards/generators.py disentangle --run runs/disentangle-small --data ../shared/data/mnist
+    python deploy/cards/generators.py dgn_am --run runs/dgn_am-small --data ../shared/data/mnist
+
+It measures the exported model (`evaluate.json`, with the command that made it), keeps the run's settings and metrics
+(`run.json`, `metrics.csv`), draws the curves, has a server draw the pictures, and only then writes the text. What is
+measured already is not measured again: delete its file to do so. `notes.md` of a card is a person's, and is taken in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import yaml
+
+from neurips16.clients import Client
+from neurips16.clients.generation import preferred_inputs, swap_grid, traversal
+from neurips16.clients.pictures import grid, write_animation, write_picture
+from neurips16.serving import TritonServer
+from neurips16.training.data.mnist import read_mnist
+
+mpl.use("Agg")
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "serving/models"
+FIRST_MODEL = {"infogan": "infogan", "disentangle": "disentangle", "dgn_am": "dgn_am"}
+CURVES = {
+    "infogan": {
+        "losses": ["train_discriminator_loss", "train_generator_loss"],
+        "information, nats": ["train_categorical_information", "train_uniform_information"],
+        "categorical error (training images)": ["val_categorical_error"],
+    },
+    "disentangle": {
+        "squared errors": ["train_swap", "val_reconstruction"],
+        "divergence, nats": ["train_divergence"],
+        "adversary": ["train_adversarial", "train_discriminator_loss"],
+    },
+    "dgn_am": {
+        "classifier": ["train_classifier_loss", "val_classifier_error"],
+        "generator": ["train_image_loss", "train_feature_loss"],
+        "adversary": ["train_adversarial_loss", "train_discriminator_loss"],
+    },
+}
+RUNNING_MEAN = 5
+
+
+def main() -> None:
+    """Measure what is not measured yet, draw, and write the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", choices=sorted(CURVES))
+    parser.add_argument("--run", type=Path, required=True, help="the folder that `neurips16 train` left")
+    parser.add_argument("--data", type=Path, required=True, help="MNIST")
+    arguments = parser.parse_args()
+    card = ROOT / "serving/cards" / arguments.system
+    card.mkdir(parents=True, exist_ok=True)
+    run = record_run(arguments.system, arguments.run, card)
+    record = measure(arguments.system, arguments.data, card)
+    with (
+        TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
+        Client(server.url) as client,
+    ):
+        DRAW[arguments.system](client, arguments.data, card)
+    notes = (card / "notes.md").read_text().strip() if (card / "notes.md").exists() else "Nothing noted yet."
+    size = sum(path.stat().st_size for path in MODELS.glob("*/*/model.onnx") if _system(path) == arguments.system)
+    text = TEXT[arguments.system].format(
+        **{name: _shown(value) for name, value in record["metrics"].items()},
+        size=f"{size / 2**20:.1f}",
+        settings=json.dumps(run["model"]),
+        batches=run["batches"],
+        command=record["command"],
+        notes=notes,
+        again=AGAIN.format(system=arguments.system, checkpoint=run["checkpoint"], command=record["command"]),
+    )
+    (card / "README.md").write_text(text)
+    print(f"wrote {card / 'README.md'}")  # noqa: T201
+
+
+def record_run(system: str, run: Path, card: Path) -> dict:
+    """Keep the run's settings as ``run.json`` and its metrics as ``metrics.csv``, and draw ``curve.png``."""
+    parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
+    rows: dict[tuple[int, bool], dict[str, str]] = {}
+    for part in parts:
+        if (part / "metrics.csv").is_file():
+            with (part / "metrics.csv").open() as file:
+                for row in csv.DictReader(file):  # a step that was done again after a stop replaces the lost one
+                    validated = any(value for name, value in row.items() if name.startswith("val_"))
+                    rows[int(row["step"]), validated] = row
+    ordered = [rows[key] for key in sorted(rows)]
+    names = ["epoch", "step", *(name for panel in CURVES[system].values() for name in panel)]
+    with (card / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: row.get(name, "") for name in names} for row in ordered)
+    config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
+    epochs = sorted(run.glob("epoch*.ckpt"))
+    kept = {
+        "model": {k: v for k, v in config["model"].items() if v is not None},
+        "data": {k: v for k, v in config["data"].items() if k != "folder"},
+        "seed": config["seed_everything"],
+        "threads": config["threads"],
+        "checkpoint": epochs[-1].name,
+        "batches": len(epochs) * config["data"]["batches_per_epoch"],
+        "continuations": len(parts) - 1,
+    }
+    (card / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
+    figure, panels = plt.subplots(1, len(CURVES[system]), figsize=(12, 3), constrained_layout=True)
+    for axes, (title, lines) in zip(panels, CURVES[system].items(), strict=True):
+        for name in lines:
+            points = [(int(row["step"]), float(row[name])) for row in ordered if row.get(name)]
+            if points:
+                steps, values = zip(*points, strict=True)
+                width = 1 if name.startswith("val_") else RUNNING_MEAN
+                means = [np.mean(values[max(0, i - width + 1) : i + 1]) for i in range(len(values))]
+                axes.plot(steps, means, label=name.removeprefix("train_"))
+        axes.set(xlabel="optimiser step", title=title)
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(card / "curve.png", dpi=100)
+    return kept
+
+
+def measure(system: str, data: Path, card: Path) -> dict:
+    """The metrics of the exported model, from ``evaluate.json`` or from a run of the command that makes it."""
+    path = card / "evaluate.json"
+    if not path.exists():
+        file = max((MODELS / FIRST_MODEL[system]).glob("*/model.onnx"), key=lambda p: int(p.parent.name))
+        command = ["neurips16", "evaluate", system, "--model", str(file.relative_to(ROOT)), "--data", "DATA", "--json"]
+        real = [str(data.absolute()) if word == "DATA" else word for word in command]
+        started = time.monotonic()
+        answer = subprocess.run(
+            [str(Path(sys.executable).parent / real[0]), *real[1:]], cwd=ROOT, check=True, stdout=subprocess.PIPE
+        ).stdout
+        seconds = round(time.monotonic() - started)
+        record = {"command": shlex.join(command), "seconds": seconds, "metrics": json.loads(answer)}
+        path.write_text(json.dumps(record, indent=2) + "\n")
+    return json.loads(path.read_text())
+
+
+def draw_infogan(client: Client, data: Path, card: Path) -> None:
+    """Every category with ten seeds, and a traversal of each continuous code."""
+    rows = np.repeat(np.arange(10), 10)[:, None]
+    write_picture(card / "categories.png", grid(client.generate(category=rows, seed=0), 10), scale=2)
+    for code in range(client.model_config("infogan").inputs[1].dims[0]):
+        images = client.run(traversal("infogan", code, category=None, continuous=None, steps=11, seed=0))
+        write_picture(card / f"continuous{code}.png", grid(images, 11), scale=2)
+
+
+def draw_disentangle(client: Client, data: Path, card: Path) -> None:
+    """Swaps between test images of every class, and an interpolation."""
+    test = read_mnist(data, "test")
+    first = [test.images[np.flatnonzero(test.labels == digit)[0]] for digit in range(10)]
+    styles = [test.images[np.flatnonzero(test.labels == digit)[1]] for digit in range(10)]
+    swapped = client.run(swap_grid(styles, first))
+    shown = [np.zeros_like(first[0]), *first]
+    for image, row in zip(styles, swapped, strict=True):
+        shown += [image, *row]
+    write_picture(card / "swaps.png", grid(np.stack(shown), 11), scale=2)
+    between = client.interpolate(first[2], styles[7], steps=8)
+    write_picture(card / "interpolation.png", grid(between.reshape(-1, *between.shape[2:]), 8), scale=2)
+
+
+def draw_dgn_am(client: Client, data: Path, card: Path) -> None:
+    """The preferred inputs of all units from four seeds, beside real images, and how they come about."""
+    test = read_mnist(data, "test")
+    found = [client.run(preferred_inputs(range(10), steps=200, seed=seed, step_size=None)) for seed in range(4)]
+    real = [test.images[np.flatnonzero(test.labels == digit)[0]] for digit in range(10)]
+    images = [one.image for row in found for one in row]
+    write_picture(card / "preferred.png", grid(np.stack([*images, *real]), 10), scale=2)
+    write_picture(card / "ascent.png", grid(np.concatenate([one.frames for one in found[0]]), 17), scale=2)
+    frames = np.stack([one.frames for one in found[0]], 1)
+    write_animation(card / "ascent.gif", [grid(frame, 5) for frame in frames], scale=2)
+    figure, axes = plt.subplots(figsize=(6, 3), constrained_layout=True)
+    for one in found[0]:
+        (line,) = axes.plot(one.activations, label=str(one.unit))
+        axes.axhline(one.real_activation, color=line.get_color(), linewidth=0.5, linestyle="--")
+    axes.set(xlabel="step", ylabel="activation (dashed: mean of real images)")
+    axes.legend(frameon=False, ncols=2, title="unit")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(card / "activations.png", dpi=100)
+
+
+def _system(path: Path) -> str:
+    from neurips16.export.spec import read_spec
+
+    return read_spec(path).system
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+DRAW = {"infogan": draw_infogan, "disentangle": draw_disentangle, "dgn_am": draw_dgn_am}
+AGAIN = """    neurips16 train {system} --preset small --data DATA
+    neurips16 export {system} --checkpoint runs/{system}-small/{checkpoint} --repository serving/models --data DATA
+    {command}"""
+TEXT = {
+    "infogan": """# InfoGAN on MNIST: infogan, infogan_encoder
+
+Written by `python deploy/cards/generators.py infogan` from the files beside this one.
+
+**What.** Latent codes to an image of a digit, and an image to its codes (Chen et al., *InfoGAN*, NIPS 2016): one
+categorical code of ten, two continuous ones and 62 noise numbers, the networks of the paper's appendix C.1 with a
+narrower fully connected layer (128 for 1024), so that both models together have {size} MB.
+
+**Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images; the labels are not used in training. They are used
+once, at the export, to put the categories into the order of the digits.
+
+**Run.** {batches} updates of 128 images on two CPU cores; settings in `run.json`. Weights are stored as FP16.
+
+![curves](curve.png)
+
+## Results
+
+| | categorical error on {images} test images |
+|---|---|
+| this model | {categorical_error} |
+| the paper | 0.05 |
+
+The categories are assigned to digits one to one, as is best on {assigned_on} training images.
+
+Every category (rows) with ten seeds: ![categories](categories.png)
+
+The two continuous codes from -2 to 2 (trained from -1 to 1), one category a row:
+
+![first code](continuous0.png) ![second code](continuous1.png)
+
+## What to know
+
+{notes}
+
+## Again
+
+{again}
+""",
+    "disentangle": """# Disentangled class and style of MNIST: disentangle, disentangle_decoder
+
+Written by `python deploy/cards/generators.py disentangle` from the files beside this one.
+
+**What.** Two images to the class of one in the style of the other (Mathieu et al., *Disentangling factors of variation
+in deep representations using adversarial training*, NIPS 2016), the published networks for MNIST in full: 16 numbers
+for the class, 16 for all else. {size} MB.
+
+**Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images with their labels.
+
+**Run.** {batches} batches of 16 triples on two CPU cores; settings in `run.json`. Weights are stored as FP16.
+
+![curves](curve.png)
+
+## Results on {images} test images
+
+| | error |
+|---|---|
+| class read from the specified part | {specified_error} |
+| class read from the unspecified part (chance: 0.9) | {unspecified_error} |
+| swapped images that an independent classifier does not name as the class they were given | {swap_error} |
+| that classifier's own error on real images | {judge_error} |
+
+The reader of the parts is the paper's: a perceptron with 256 hidden units. The paper states no figures for MNIST that
+we could verify.
+
+Swaps: the class of the top row in the style of the left column. ![swaps](swaps.png)
+
+From one image to another, style along the columns and class along the rows: ![interpolation](interpolation.png)
+
+## What to know
+
+{notes}
+
+## Again
+
+{again}
+""",
+    "dgn_am": """# Preferred inputs of a digit classifier: dgn_am
+
+Written by `python deploy/cards/generators.py dgn_am` from the files beside this one.
+
+**What.** The image that a class's unit of a classifier prefers, by ascent in the code space of a generator (Nguyen et
+al., *Synthesizing the preferred inputs for neurons in neural networks via deep generator networks*, NIPS 2016). The
+whole ascent, gradients included, is one ONNX graph of {size} MB with a Loop.
+
+**Data.** MNIST (LeCun, Cortes, Burges). The classifier, its generator and the discriminator were trained on the 60,000
+training images.
+
+**Run.** {batches} batches of 64 on two CPU cores; settings in `run.json`. Weights are stored as FP16.
+
+![curves](curve.png)
+
+## Results ({ascents} ascents of 200 steps)
+
+| | |
+|---|---|
+| mean activation at the start | {start_activation} |
+| mean activation of preferred inputs | {preferred_activation} |
+| mean activation of real images of the class | {real_activation} |
+| least rise of a unit above real images, in their standard deviations | {least_excess} |
+| preferred inputs that an independent classifier names as the class | {judged_right} |
+
+The paper's results are qualitative. Its step, clipping range and decay are kept; its encoder is AlexNet.
+
+Preferred inputs of the ten units from four seeds (rows), and a real image of each class (last row):
+
+![preferred inputs](preferred.png)
+
+How they come about, one unit a row: ![ascent](ascent.png) ![activations](activations.png)
+
+## What to know
+
+{notes}
+
+## Again
+
+{again}
+""",
+}
+
+
+if __name__ == "__main__":
+    main()
