@@ -70,6 +70,18 @@ class TestSessionOptions:
         options = self.options(optimization={"graph": {"level": level}})
         assert options.graph_optimization_level == getattr(onnxruntime.GraphOptimizationLevel, name)
 
+    def test_our_own_op_library_may_be_missing_but_not_broken(self, monkeypatch, tmp_path):
+        from ort_tensors import ConfigError
+
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+        ours = {"model_operations": {"op_library_filename": ["libneurips16_ops.so"]}}
+        assert self.options(**ours)
+        (tmp_path / "libneurips16_ops.so").write_bytes(b"no library")
+        with pytest.raises(ConfigError, match=r"libneurips16_ops\.so' cannot be loaded"):
+            self.options(**ours)
+        with pytest.raises(ConfigError, match=r"libother\.so' cannot be loaded"):
+            self.options(model_operations={"op_library_filename": ["libother.so"]})
+
     def test_threads_default_to_the_cores_shared_among_instances(self, monkeypatch):
         monkeypatch.setattr("ort_session.usable_cores", lambda: 8)
         assert self.options().intra_op_num_threads == 8
