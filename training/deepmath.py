@@ -46,20 +46,33 @@ class StatementEncoder(nn.Module):
         body: the encoder over [N, C, T].
         hidden: D, the width of the first predictor layer.
         bias: whether this half carries that layer's bias.
+        dropout: share of the encoding that training hides from the half.
     """
 
     def __init__(
-        self, vocabulary_size: int, embedding: nn.Embedding | None, body: nn.Module, hidden: int, *, bias: bool
+        self,
+        vocabulary_size: int,
+        embedding: nn.Embedding | None,
+        body: nn.Module,
+        hidden: int,
+        *,
+        bias: bool,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.vocabulary_size = vocabulary_size
         self.embedding = embedding
         self.body = body
+        self.dropout = nn.Dropout(dropout)
         self.predictor_half = nn.Linear(body.out_features, hidden, bias=bias)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Token ids int64 [N, T], -1 in the padding, and lengths int64 [N] to float32 [N, D]."""
-        return self.predictor_half(self.encode(tokens, lengths))
+        return self.half(self.encode(tokens, lengths))
+
+    def half(self, encodings: Tensor) -> Tensor:
+        """Encodings [N, F] to their half of the first predictor layer, [N, D]."""
+        return self.predictor_half(self.dropout(encodings))
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """The statement's encoding before the predictor, float32 [N, F]."""
@@ -98,6 +111,7 @@ class DeepMath(SystemModule):
         hidden: D, the width of the first predictor layer, and of a recurrent encoder.
         embedding_size: of word embeddings; for definitions it is that of the stage-1 encoding.
         max_length: characters (2048 in the paper) or words (500) that are read of a statement.
+        dropout: share of a statement's encoding that training hides from the predictor.
         random_negative_weight: weight of the mean loss over random and mined negatives beside that over listed pairs.
         learning_rate: of Adam.
         warmup_steps: optimiser steps over which the learning rate rises linearly from zero.
@@ -120,6 +134,7 @@ class DeepMath(SystemModule):
         hidden: int = 1024,
         embedding_size: int = 256,
         max_length: int = 2048,
+        dropout: float = 0.0,
         random_negative_weight: float = 1.0,
         learning_rate: float = 1e-3,
         warmup_steps: int = 0,
@@ -143,7 +158,8 @@ class DeepMath(SystemModule):
         for bias in (True, False):
             embedding = shared if level != "word" else nn.Embedding(size, embedding_size)
             in_channels = size if embedding is None else embedding_size
-            towers.append(StatementEncoder(size, embedding, self._body(in_channels), hidden, bias=bias))
+            body = self._body(in_channels)
+            towers.append(StatementEncoder(size, embedding, body, hidden, bias=bias, dropout=dropout))
         self.conjecture_encoder, self.premise_encoder = towers
         self.scorer = PremiseScorer(hidden)
         self._frozen: dict[StatementEncoder, Tensor] = {}
@@ -239,7 +255,7 @@ class DeepMath(SystemModule):
     def halves(self, tower: StatementEncoder, group: Statements) -> Tensor:
         """The predictor halves of the statements of a group, [S, D]; of frozen encodings where training made them."""
         if tower in self._frozen:
-            return tower.predictor_half(self._frozen[tower][torch.from_numpy(group.indices).to(self.device)])
+            return tower.half(self._frozen[tower][torch.from_numpy(group.indices).to(self.device)])
         return self.encode(tower, group)
 
     @torch.no_grad()
