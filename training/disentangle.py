@@ -85,7 +85,8 @@ class Decoder(nn.Module):
     def forward(self, specified: Tensor, unspecified: Tensor) -> Tensor:
         """To float32 [N, C, H, W]."""
         images = self.body(self.specified(specified) + self.unspecified(unspecified))
-        return F.pad(images, [-side for side in self.padding])
+        left, right, top, bottom = self.padding
+        return images[:, :, top : images.shape[2] - bottom, left : images.shape[3] - right]
 
 
 class Discriminator(nn.Module):
