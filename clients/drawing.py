@@ -17,14 +17,15 @@ COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377")
 LINE_SHARE = 1 / 250  # of the image's mean side
 TEXT_SHARE = 1 / 40
 SMALLEST_TEXT = 9  # pixels
+Box = tuple[float, float, float, float]
 
 
 def draw_detections(image: np.ndarray, detections: Sequence[Detection], labels: Iterable[str] = ()) -> Image:
-    """The image, uint8 [H, W, 3], with a box and a tag for each detection; the surest are drawn last, on top.
+    """The image, uint8 [H, W, 3], with a box and a tag for each detection.
 
     Args:
         image: as `read_image` gives it.
-        detections: on it.
+        detections: on it, the surest first; they get the best places for their tags.
         labels: all names there may be, so that a label has the same colour on every image; else those of this image.
     """
     from PIL import Image, ImageDraw, ImageFont
@@ -39,14 +40,30 @@ def draw_detections(image: np.ndarray, detections: Sequence[Detection], labels: 
     draw = ImageDraw.Draw(canvas)
     for detection in reversed(detections):
         x0, y0, x1, y1 = detection.box
-        colour = colour_of[detection.label]
-        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=line)
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour_of[detection.label], width=line)
+    tags: list[Box] = []
+    for detection in detections:
         text = f"{detection.label} {detection.score:.0%}"
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-        wide, high = right - left + 2 * line + 2, bottom - top + 2 * line + 2
-        # Above the box where there is room, else inside its upper edge; never over the sides of the image.
-        at_x = min(max(0.0, x0), max(0.0, width - wide))
-        at_y = y0 - high if y0 >= high else min(y0, max(0.0, height - high))
-        draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=colour)
-        draw.text((at_x + line + 1 - left, at_y + line + 1 - top), text, fill="white", font=font)
+        tag = _free_place(
+            detection.box, right - left + 2 * line + 2, bottom - top + 2 * line + 2, (width, height), tags
+        )
+        tags.append(tag)
+        draw.rectangle(tag, fill=colour_of[detection.label])
+        draw.text((tag[0] + line + 1 - left, tag[1] + line + 1 - top), text, fill="white", font=font)
     return canvas
+
+
+def _free_place(box: Box, wide: float, high: float, size: tuple[int, int], tags: Sequence[Box]) -> Box:
+    """Where a box's tag covers no other: above it, below it, or at one of its inner edges; above it, if nowhere."""
+    x0, y0, x1, y1 = box
+    corners = [(x0, y0 - high), (x0, y1), (x1 - wide, y0 - high), (x1 - wide, y1), (x0, y0), (x0, y1 - high)]
+    places = []
+    for x, y in corners:  # none over the image's edges
+        x, y = min(max(0.0, x), max(0.0, size[0] - wide)), min(max(0.0, y), max(0.0, size[1] - high))
+        places.append((x, y, x + wide, y + high))
+    return next((place for place in places if not any(_overlap(place, tag) for tag in tags)), places[0])
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

@@ -58,3 +58,15 @@ def test_the_shipped_premise_models_beat_counting(real_deepmath):
     assert metrics["pairs"] > 8000
     assert metrics["pair_accuracy"] > 0.7175
     assert np.isfinite(metrics["pair_accuracy"])
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif("rfcn" not in NEWEST, reason="needs the detector in serving/models")
+def test_the_shipped_detector_finds_blood_cells(real_bccd):
+    evaluation = pytest.importorskip("neurips16.export.registry", reason="needs the export extra")
+    assert NEWEST["rfcn"].stat().st_size <= 10 * 2**20
+    metrics = evaluation.get("rfcn").evaluate(evaluation.Station(model=NEWEST["rfcn"]), real_bccd, "test", {})
+    assert metrics["images"] == 48
+    assert metrics["map_50"] >= 0.80
+    assert min(metrics[f"ap_50_{name}"] for name in ("Platelets", "RBC", "WBC")) > 0.6
