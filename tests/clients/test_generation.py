@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from neurips16.clients import codec, generation
+from neurips16.clients import AsyncClient, Client, codec, generation
 from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
 
 SIDE = 6
@@ -300,3 +302,9 @@ def test_numbers_that_are_none_are_seen(models):
     models.output = lambda model, name, given, rows, outputs: np.full((rows, 401), np.nan, np.float32)
     with pytest.raises(UnexpectedReplyError, match="not finite"):
         models.run(preferred())
+
+
+@pytest.mark.parametrize("name", ["generate", "read_codes", "swap_style", "interpolate", "preferred_input"])
+def test_both_clients_offer_the_same(name):
+    ours, theirs = (inspect.signature(getattr(client, name)) for client in (Client, AsyncClient))
+    assert ours == theirs
