@@ -62,12 +62,17 @@ struct Kernel {
 // a named dimension, which later releases of ONNX Runtime refuse (and then go on without any shape).
 class ShapeInference : public Ort::ShapeInferContext {
  public:
+  static constexpr std::int64_t kUnknown = -1;  // a dimension without a length and without a name
+
   explicit ShapeInference(OrtShapeInferContext* raw) : Ort::ShapeInferContext(&Ort::GetApi(), raw), raw_(raw) {}
 
+  // Says nothing where a dimension is unknown: ONNX Runtime would take -1 for its length, and a made-up name for a
+  // promise that all dimensions of that name are equal.
   void set_output(std::size_t index, const Shape& shape) {
     std::vector<std::int64_t> lengths;
     std::vector<const char*> names;
     for (const SymbolicInteger& dim : shape) {
+      if (dim.IsInt() && dim.AsInt() < 0) return;
       lengths.push_back(dim.IsInt() ? dim.AsInt() : -1);
       names.push_back(dim.IsInt() ? "" : dim.AsSym());
     }

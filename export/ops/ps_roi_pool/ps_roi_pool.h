@@ -122,7 +122,7 @@ struct Op : CustomOp<Self, TKernel> {
     if (scores.size() != 4 || rois.size() != 2) return;  // unknown as yet; a wrong rank is refused when it runs
     const Attributes attributes(context.GetAttrFloat("spatial_scale"), context.GetAttrInt("group_size"));
     const std::int64_t k = attributes.group_size;
-    ShapeInference::Shape shape{rois[0], "PSRoIPool_classes", k, k};
+    ShapeInference::Shape shape{rois[0], ShapeInference::kUnknown, k, k};
     if (scores[1].IsInt() && scores[1].AsInt() > 0) shape[1] = scores[1].AsInt() / (k * k);
     context.set_output(0, shape);
   }

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 from op_tester import CPU, LOG_NOTHING, Case, OpTester
 from ps_roi_pool_cases import BAD_ROIS, CASES, WORKED_BINS, bins, reference
@@ -116,9 +117,25 @@ def test_native_shape_inference(ops_library: Path) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(TestPSRoIPool().model((("spatial_scale", 0.5), ("group_size", 3)), body=False))
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    assert open_session(model, ops_library).get_outputs()[0].shape == ["rois_0", "PSRoIPool_classes", 3, 3]
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 18
     assert open_session(model, ops_library).get_outputs()[0].shape == ["rois_0", 2, 3, 3]
+
+
+@pytest.mark.parametrize("unknown", [(0, 1), (1, 0)])
+def test_native_shape_inference_says_nothing_of_what_it_does_not_know(ops_library: Path, unknown) -> None:
+    """A length of -1 would break every node behind it: a Reshape, here."""
+    case = TestPSRoIPool.cases[2]
+    model = onnx.ModelProto()
+    model.CopyFrom(TestPSRoIPool().model(tuple(case.attributes.items()), body=False))
+    place, axis = unknown
+    model.graph.input[place].type.tensor_type.shape.dim[axis].Clear()
+    k = case.attributes["group_size"]
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1, k * k]), "target"))
+    model.graph.node[0].output[0] = "pooled"
+    model.graph.node.append(helper.make_node("Reshape", ["pooled", "target"], ["output"]))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    (got,) = open_session(model, ops_library).run(None, case.inputs)
+    np.testing.assert_allclose(got, TestPSRoIPool().reference(case).reshape(1, -1, k * k), rtol=1e-4, atol=1e-5)
 
 
 class Detector(nn.Module):

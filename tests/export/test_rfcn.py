@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from neurips16.export.errors import EvaluationError
+from neurips16.export.ops import library_path
+from neurips16.export.pipeline import run_export
+from neurips16.export.registry import Station, get
+from neurips16.export.rfcn import models
+from neurips16.export.session import make_session
+from neurips16.export.spec import read_spec
+from neurips16.training.rfcn import RFCN
+
+SETTINGS = {
+    "classes": ["disc", "square"],
+    "shorter_side": 96,
+    "longest_side": 160,
+    "depth": 18,
+    "width": 8,
+    "norm": "batch",
+    "frozen_stages": 0,
+    "reduced": 16,
+    "k": 3,
+    "rpn_hidden": 16,
+    "anchor_scales": [2, 4],
+    "before_nms": 100,
+    "proposals": 50,
+    "min_size": 4.0,
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A tiny detector with weights so large that it finds something everywhere."""
+    torch.manual_seed(0)
+    made = RFCN(**SETTINGS).eval()
+    with torch.no_grad():
+        for layer in (made.heads.scores, made.rpn.objectness, made.rpn.deltas):
+            layer.weight.normal_(std=0.5)
+        for module in made.modules():  # statistics that are not those of a fresh layer
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.1)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "model.ckpt"
+    about = {"system": "rfcn", "epoch": 0, "step": 0, "metrics": {}}
+    state = {"neurips16": about, "hyper_parameters": dict(network.hparams), "state_dict": network.state_dict()}
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, detection_folder, tmp_path_factory):
+    """The tiny detector, exported with every gate."""
+    (version,) = run_export("rfcn", checkpoint, tmp_path_factory.mktemp("export") / "models", data=detection_folder)
+    return version / "model.onnx"
+
+
+def test_the_specification(checkpoint, detection_folder):
+    for data in (detection_folder, None):
+        (model,) = models(checkpoint, data)
+        assert json.loads(model.spec.parameters["labels"]) == ["disc", "square"]
+        assert model.spec.parameters["shorter_side"] == "96"
+        shapes = {case["image"].shape[1:3] for case in model.cases}
+        assert len(shapes) >= 3
+        assert {len(case["image"]) for case in model.cases} == {1, 2}
+        assert not any("norm" in name for name in model.module.state_dict())
+
+
+def test_options_and_stations_that_are_not_there(checkpoint, detection_folder):
+    evaluate = get("rfcn").evaluate
+    with pytest.raises(EvaluationError, match="rfcn has no baselines, got 'knn'"):
+        evaluate(Station(baseline="knn"), detection_folder, "test", {})
+    with pytest.raises(EvaluationError, match="--sample: expected a number over 0, got 'x'"):
+        evaluate(Station(checkpoint=checkpoint), detection_folder, "test", {"sample": "x"})
+
+
+def test_evaluate_a_checkpoint(checkpoint, detection_folder):
+    metrics = get("rfcn").evaluate(Station(checkpoint=checkpoint), detection_folder, "test", {"sample": "2"})
+    assert metrics["images"] == 2
+    assert metrics["boxes"] > 0
+    assert {"map_50", "map_50_11", "map", "dropped"} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.slow
+class TestExported:
+    def test_what_was_published(self, exported):
+        spec = read_spec(exported)
+        assert (spec.name, spec.max_batch_size) == ("rfcn", 8)
+        report = json.loads((exported.parent / "parity.json").read_text())
+        assert report["passed"]
+        stations = {"onnx"} | ({"kernels"} if library_path() else set())
+        assert set(report["stations"]) == stations
+        assert report["metrics"]["onnx"]["map_50"]["allowed_loss"] == 0.005
+        ops = {(node.domain, node.op_type) for node in onnx.load(exported).graph.node}
+        assert ("neurips16", "PSRoIPool") in ops
+        assert ("", "NonMaxSuppression") in ops
+        assert {domain for domain, _ in ops} == {"", "neurips16"}
+
+    @pytest.mark.parametrize("shape", [(1, 33, 70), (3, 120, 80), (1, 1, 1), (1, 9, 900)])
+    def test_any_size_and_batch(self, exported, network, shape):
+        images = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        with torch.no_grad():
+            want = network(torch.from_numpy(images))
+        for library in {None, library_path()}:
+            got = make_session(exported, op_library=library).run(None, {"image": images})
+            for (name, value), answer in zip(want.items(), got, strict=True):
+                if name == "num_detections":  # weights are rounded to FP16: one more or less at the least score
+                    assert np.abs(answer - value.numpy()).max() <= 3
+                assert answer.shape == tuple(value.shape)
+                assert answer.dtype == value.numpy().dtype
+
+    def test_inlined_it_needs_nothing_of_ours(self, checkpoint, exported, tmp_path):
+        (version,) = run_export("rfcn", checkpoint, tmp_path / "models", inline=True)
+        model = onnx.load(version / "model.onnx")
+        assert not model.functions
+        assert {node.domain for node in model.graph.node} == {""}
+        image = np.random.default_rng(1).integers(0, 256, (1, 96, 130, 3), dtype=np.uint8)
+        with_function, inlined = (
+            make_session(path).run(None, {"image": image}) for path in (exported, version / "model.onnx")
+        )
+        for a, b in zip(with_function, inlined, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+    def test_in_javascript(self, exported, tmp_path):
+        """onnxruntime-node knows functions: the same file, the same detections, no library of ours."""
+        script = Path(__file__).with_name("rfcn_node.mjs")
+        runtime = next((p for p in _node_modules() if (p / "onnxruntime-node").is_dir()), None)
+        if shutil.which("node") is None or runtime is None:
+            pytest.skip("needs node and `npm install onnxruntime-node` beside the tests or in NODE_PATH")
+        image = np.random.default_rng(2).integers(0, 256, (1, 70, 90, 3), dtype=np.uint8)
+        (tmp_path / "image.bin").write_bytes(image.tobytes())
+        command = ["node", str(script), str(runtime), str(exported), str(tmp_path / "image.bin"), "70", "90"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        got = json.loads(done.stdout)
+        want = make_session(exported).run(None, {"image": image})
+        assert got["count"] == int(want[0][0, 0]) > 0
+        np.testing.assert_allclose(np.reshape(got["boxes"], (100, 4)), want[1][0], rtol=1e-4, atol=1e-2)
+
+
+def _node_modules() -> list[Path]:
+    import os
+
+    beside = [folder / "node_modules" for folder in Path(__file__).parents]
+    return [Path(p) for p in os.environ.get("NODE_PATH", "").split(os.pathsep) if p] + beside
