@@ -203,7 +203,8 @@ class DeepMath(SystemModule):
         """Take over the weights of a network of the same form that is as wide as this one or narrower.
 
         Its channels and hidden units become the first ones here; the others keep their random weights, except that
-        nothing is read from a hidden unit that is new.
+        nothing is read from a hidden unit that is new. Where the encoders are frozen the predictor is a new one: it
+        generalises better than one that was trained as long as they were.
 
         Raises:
             ValueError: the vocabularies differ, or a layer of the earlier network is wider or missing.
@@ -219,6 +220,13 @@ class DeepMath(SystemModule):
         self.scorer.output.weight.zero_()
         for name, weight in own.items():
             weight[tuple(slice(size) for size in theirs[name].shape)] = theirs[name]
+        if self.hparams.frozen_encoders:
+            for layer in (
+                self.conjecture_encoder.predictor_half,
+                self.premise_encoder.predictor_half,
+                self.scorer.output,
+            ):
+                layer.reset_parameters()
 
     def fill_definitions(self, stage1: DeepMath, definitions: dict[str, str]) -> None:
         """Set the word table from the defining statements (word to statement) and their stage-1 encodings.

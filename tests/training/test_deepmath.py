@@ -86,6 +86,17 @@ def test_a_wider_network_starts_as_the_narrower_one_answers(deepmath_folder):
     torch.testing.assert_close(wide.logits(batch), narrow.logits(batch))
 
 
+def test_frozen_encoders_are_taken_over_and_get_a_new_predictor(deepmath_folder):
+    data = _data(deepmath_folder)
+    earlier, model = _model(data), _model(data, frozen_encoders=True)
+    with torch.no_grad():
+        for parameter in earlier.parameters():
+            parameter.add_(0.1)
+    model.start_from(earlier)
+    same = {name for name, weight in earlier.state_dict().items() if torch.equal(weight, model.state_dict()[name])}
+    assert same == {name for name in model.state_dict() if ".body." in name}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
