@@ -112,7 +112,7 @@ class SoundNet(SystemModule):
                     f"{list(target.shape)}: set data.seconds and data.segments so that one segment of the teacher "
                     "belongs to each output"
                 )
-            terms.append(F.kl_div(F.log_softmax(logits, dim=1), target, reduction="mean"))
+            terms.append(F.kl_div(F.log_softmax(logits, dim=1), target, reduction="none").mean())
         return self.hparams.loss_scale * torch.stack(terms).mean()
 
     def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:

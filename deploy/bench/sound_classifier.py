@@ -36,17 +36,18 @@ BUCKETS_S = (5, 10, 15)
 
 def main(
     seconds: Annotated[float, typer.Option(help="Time of each measurement.")] = 5.0,
+    models: Annotated[Path, typer.Option(help="The model repository.")] = MODELS,
     record: Annotated[Path | None, typer.Option("--json", help="Also write what was measured here.")] = None,
 ) -> None:
     """Print seconds of audio per second."""
     rng = np.random.default_rng(0)
     window = (0.1 * rng.standard_normal((1, WINDOW))).astype(np.float32)
     clips = [(0.1 * rng.standard_normal(round(s * RATE_HZ))).astype(np.float32) for s in LENGTHS_S]
-    session = ort.InferenceSession(max((MODELS / MODEL).glob("*/model.onnx")), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(max((models / MODEL).glob("*/model.onnx")), providers=["CPUExecutionProvider"])
     want = session.run(["class_probabilities"], {"waveform": window})[0]
     found: dict[str, dict[str, float]] = {}
     with (
-        TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
+        TritonServer(models, grpc_port=0, http_port=None, metrics_port=None) as server,
         Client(server.url) as client,
     ):
 

@@ -42,7 +42,8 @@ class Augmentation:
         """One sound [T] cropped at a random place, and varied as the settings say."""
         length = round(self.crop_s * sample_rate_hz) or len(sound)
         factor = self.speed ** rng.uniform(-1, 1)
-        sound = placed(trimmed(sound) if self.crop_s else sound, int(np.ceil(length * factor)) + 1, rng)
+        needed = int(np.ceil(length * factor)) + 1 if self.speed > 1 else length
+        sound = placed(trimmed(sound) if self.crop_s else sound, needed, rng)
         if self.speed > 1:  # linear interpolation: what it adds above the Nyquist frequency is part of the variation
             sound = np.interp(np.arange(length) * factor, np.arange(len(sound)), sound)
         gain = 10 ** (rng.uniform(-self.gain_db, self.gain_db) / 20)
