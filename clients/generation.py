@@ -109,7 +109,8 @@ def traversal(
     rows = sizes[0] if category is None and sizes else 1
     kept = np.zeros(length, np.float32) if continuous is None else continuous
     varied = _codes(config, "continuous", kept, rows * steps, np.float32)
-    varied[:, code] = np.tile(np.linspace(*_numbers(config, "continuous_range"), steps), rows)
+    low, high = _range(config, "continuous")
+    varied[:, code] = np.tile(np.linspace(low, high, steps), rows)
     inputs = {"continuous": varied}
     if sizes:
         inputs["category"] = _codes(config, "category", _categories(category, rows, sizes), rows, np.int64)
@@ -204,7 +205,7 @@ def preferred_inputs(
 def all_units(model: str = DGN_AM) -> Operation[list[int]]:
     """Every unit that a server's model knows."""
     config = yield from _config(model)
-    low, high = _numbers(config, "unit_range")
+    low, high = _range(config, "unit")
     return list(range(int(low), int(high) + 1))
 
 
@@ -266,8 +267,7 @@ def _codes(config: ModelConfig, name: str, values: Any, rows: int, dtype: Any) -
     if array.ndim > 2 or array.shape[-1:] != (length,):
         found = array.shape[-1] if array.ndim else 1
         raise InvalidInputError(f"{name} has {found} numbers, {config.name} takes {length}")
-    low, high = _numbers(config, f"{name}_range")
-    _check_range(config.name, name, array, (low, high))
+    _check_range(config.name, name, array, _range(config, name))
     return np.array(np.broadcast_to(array, (rows, length)), dtype)
 
 
@@ -329,3 +329,11 @@ def _numbers(config: ModelConfig, name: str) -> list[float]:
     except ValueError as error:
         text = config.parameters[name]
         raise UnexpectedReplyError(f"model {config.name!r} has {name} {text!r}, which is no list of numbers") from error
+
+
+def _range(config: ModelConfig, name: str) -> tuple[float, float]:
+    """The least and the largest permitted value of an input."""
+    numbers = _numbers(config, f"{name}_range")
+    if len(numbers) != 2:
+        raise UnexpectedReplyError(f"model {config.name!r} has {name}_range {numbers}, which is no range")
+    return numbers[0], numbers[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -60,7 +61,7 @@ def write_animation(path: str | Path, frames: Sequence[np.ndarray], *, scale: in
     _save(path, frames, scale, save_all=True, loop=0, duration=durations)
 
 
-def _save(path: str | Path, images: Sequence[np.ndarray], scale: int, **options: object) -> None:
+def _save(path: str | Path, images: Sequence[np.ndarray], scale: int, **options: Any) -> None:
     first, *others = (_picture(image, scale) for image in images)
     if "save_all" in options:
         options["append_images"] = others

@@ -190,6 +190,9 @@ def test_the_range_is_the_servers(models):
     models.changes["infogan"] = {"category_range": "all"}
     with pytest.raises(UnexpectedReplyError, match="no list of numbers"):
         models.run(generate(category=1))
+    models.changes["infogan"] = {"category_range": "0"}
+    with pytest.raises(UnexpectedReplyError, match="no range"):
+        models.run(generate(category=1))
 
 
 def test_codes_that_a_model_lacks_are_refused(models):

@@ -70,7 +70,7 @@ def test_a_trajectory_is_that_of_autograd(path):
     np.testing.assert_allclose(got["activations"][:, :41], want.activations, rtol=1e-3, atol=1e-3)
     pixels = want.images.permute(0, 2, 3, 1).numpy() * 255
     assert abs(got["image"] - pixels).max() < 3
-    assert (np.ptp(got["activations"][:, :41], axis=1) > 0.1).all()  # it was not a straight line that agreed
+    assert (np.ptp(got["activations"][:, :41], axis=1) > 0.03).all()  # it was not a straight line that agreed
 
 
 @pytest.mark.slow
