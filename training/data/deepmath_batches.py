@@ -78,6 +78,7 @@ def make_batch(
     store: TokenStore,
     *,
     random_negatives: int,
+    pool: np.ndarray | None = None,
     mined: Mapping[int, np.ndarray],
     max_tokens: int,
     rng: np.random.Generator,
@@ -87,7 +88,8 @@ def make_batch(
     Args:
         conjectures: C of them.
         store: the tokens of all statements.
-        random_negatives: premises of the batch's other conjectures that each conjecture gets as negatives.
+        random_negatives: how many negatives each conjecture gets at random.
+        pool: statements that they are drawn from; None: the premises of the batch's conjectures.
         mined: hard negatives (statement indices) by the conjecture's statement.
         max_tokens: see `Statements`.
         rng: chooses the random negatives.
@@ -95,11 +97,13 @@ def make_batch(
     none = np.empty(0, np.int32)
     hard = [mined.get(c.statement, none) for c in conjectures]
     lists = [np.concatenate([c.useful, c.useless]) for c in conjectures]
-    premises = np.unique(np.concatenate([*lists, *hard]))
+    own = np.unique(np.concatenate([*lists, *hard]))
+    random = rng.choice(own if pool is None else pool, (len(conjectures), random_negatives))
+    premises = np.union1d(own, random)
     pairs, useful, listed = [], [], []
-    for row, (conjecture, mine, wrong) in enumerate(zip(conjectures, lists, hard, strict=True)):
+    for row, (conjecture, mine, *others) in enumerate(zip(conjectures, lists, random, hard, strict=True)):
         own = np.searchsorted(premises, mine)
-        drawn = np.concatenate([rng.integers(len(premises), size=random_negatives), np.searchsorted(premises, wrong)])
+        drawn = np.searchsorted(premises, np.concatenate(others))
         # A premise that is listed here is no random negative; nor is the conjecture itself.
         drawn = np.setdiff1d(drawn, np.append(own, np.searchsorted(premises, conjecture.statement)))
         both = np.concatenate([own, drawn])

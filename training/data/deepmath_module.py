@@ -24,7 +24,9 @@ class DeepMathData(lightning.LightningDataModule):
         min_word_count: a word that occurs less often in the training statements is unknown.
         conjectures_per_batch: C.
         run_length: neighbours in library order that stay together in a batch.
-        random_negatives: premises of other conjectures that each conjecture gets as negatives.
+        random_negatives: random premises that each conjecture gets as negatives.
+        negatives_from: "batch" draws them from the premises of the batch's other conjectures, which the batch encodes
+            anyway, but where premises that many conjectures use come up more often; "library" draws from all premises.
         mining_start: epoch from which hard negatives are mined before every epoch; negative: never.
         mining_pool: statements that are ranked for each conjecture, drawn at random from those before it.
         mining_keep: how many of the highest ranked become negatives.
@@ -42,6 +44,7 @@ class DeepMathData(lightning.LightningDataModule):
         conjectures_per_batch: int = 64,
         run_length: int = 8,
         random_negatives: int = 16,
+        negatives_from: str = "batch",
         mining_start: int = -1,
         mining_pool: int = 1024,
         mining_keep: int = 4,
@@ -50,6 +53,9 @@ class DeepMathData(lightning.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
+        if negatives_from not in ("batch", "library"):
+            raise ValueError(f"negatives_from is 'batch' or 'library', got {negatives_from!r}")
+        self.negatives_from = negatives_from
         self.folder, self.level, self.max_length, self.min_word_count = folder, level, max_length, min_word_count
         self.conjectures_per_batch, self.run_length = conjectures_per_batch, run_length
         self.random_negatives, self.max_tokens_per_chunk = random_negatives, max_tokens_per_chunk
@@ -68,12 +74,15 @@ class DeepMathData(lightning.LightningDataModule):
         return [normalise(statement) for statement in self.library.statements]
 
     @cached_property
+    def premises(self) -> np.ndarray:
+        """The statements that the training split lists as premises, sorted."""
+        return np.unique(np.concatenate([[*c.useful, *c.useless] for c in self.conjectures("train")]))
+
+    @cached_property
     def vocabulary(self) -> list[str]:
         """The tokens of the statements that training sees: conjectures of the training split, and their premises."""
-        seen = set()
-        for c in self.conjectures("train"):
-            seen.update([c.statement, *c.useful.tolist(), *c.useless.tolist()])
-        texts = (self.texts[i] for i in sorted(seen))
+        seen = np.union1d(self.premises, [c.statement for c in self.conjectures("train")])
+        texts = (self.texts[i] for i in seen)
         return character_vocabulary(texts) if self.level == "character" else word_vocabulary(texts, self.min_word_count)
 
     @cached_property
@@ -98,6 +107,7 @@ class DeepMathData(lightning.LightningDataModule):
             conjectures,
             self.store,
             random_negatives=self.random_negatives if negatives else 0,
+            pool=self.premises if self.negatives_from == "library" else None,
             mined=self.mined if negatives else {},
             max_tokens=self.max_tokens_per_chunk,
             rng=rng,

@@ -52,6 +52,25 @@ def test_a_batch_has_every_listed_pair_and_no_listed_pair_as_a_random_negative(d
     assert (~batch.listed).any()
 
 
+def test_random_negatives_come_from_the_pool_that_is_given(deepmath_folder):
+    library = read_library(deepmath_folder)
+    chosen = library.conjectures[:3]
+    listed = np.unique(np.concatenate([np.concatenate([c.useful, c.useless]) for c in chosen]))
+    pool = np.setdiff1d(np.arange(len(library.statements)), [*listed, *(c.statement for c in chosen)])[:4]
+    batch = make_batch(
+        chosen,
+        _store(library),
+        random_negatives=50,
+        pool=pool,
+        mined={},
+        max_tokens=400,
+        rng=np.random.default_rng(1),
+    )
+    drawn = batch.premises.indices[batch.pairs[~batch.listed, 1].numpy()]
+    assert set(drawn) == set(pool)
+    assert len(drawn) == len(pool) * len(chosen)  # each once for each conjecture
+
+
 def test_an_epoch_has_each_conjecture_once_and_neighbours_together(deepmath_folder):
     conjectures = read_library(deepmath_folder).conjectures
     batches = neighbour_batches(conjectures, run=4, batch=8, rng=np.random.default_rng(0))
