@@ -37,6 +37,8 @@ def main() -> None:
             rank_premises(server.url, data / "premises/deepmath", Path(folder))
             if "sound_classifier" in server.models:
                 classify_sounds(server.url, data / "demo/audio")
+            if "rfcn" in server.models:
+                detect(server.url, data / "detection/BCCD")
             if {"infogan", "disentangle", "dgn_am"} <= set(server.models):
                 generate(server.url, ROOT / "build/demo", Path(folder))
     console.rule("That was the demo")
@@ -66,6 +68,16 @@ def rank_premises(url: str, data: Path, folder: Path) -> None:
     index = str(folder / "index")
     run(url, "index-premises", str(premises), index)
     run(url, "prove", "--conjecture", str(folder / f"{CONJECTURES[0]}.p"), "--index", index, "--top", "4,16")
+
+
+def detect(url: str, data: Path) -> None:
+    """Blood cells on three pictures of the test split; the drawn pictures stay in build/demo."""
+    index = data / "ImageSets/Main/test.txt"
+    if not index.is_file():
+        console.print(f"[dim]{index} is not there: detection needs pictures, so it is left out[/dim]")
+        return
+    pictures = [str(data / "JPEGImages" / f"{name}.jpg") for name in index.read_text().split()[:3]]
+    run(url, "detect", *pictures, "--draw", str(ROOT / "build/demo"))
 
 
 def classify_sounds(url: str, recordings: Path) -> None:

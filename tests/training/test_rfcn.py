@@ -188,12 +188,22 @@ def test_presets_are_understood(preset):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*")
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 def test_it_learns_to_find_discs_and_squares(detection_folder, tmp_path):
     """A run from the command line's side: trains, stops, continues, and knows its training pictures."""
     options = [f"--model.{key}={list(value) if isinstance(value, tuple) else value}" for key, value in TINY.items()]
     options = [o for o in options if "shorter_side" not in o and "longest_side" not in o]
     options += ["--model.optimizer=adamw", "--model.learning_rate=0.003", "--model.width=16", "--model.warmup_steps=10"]
-    options += ["--data.batch_size=8", "--data.shorter_sides=[96]", "--data.longest_side=160", "--data.val_split=train"]
+    options += [
+        "--data.workers=0",
+        "--data.batch_size=8",
+        "--data.shorter_sides=[96]",
+        "--data.longest_side=160",
+        "--data.val_split=train",
+    ]
     options += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.num_sanity_val_steps=0"]
     options += ["--trainer.check_val_every_n_epoch=20", "--trainer.log_every_n_steps=1", "--seed_everything=1"]
     options += ["--trainer.enable_model_summary=false", "--model.milestones=[]", "--data.train_split=train"]
