@@ -123,4 +123,5 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[np.ndarray]]:
 
 def _reason(error: Exception) -> str:
     """What libsndfile says, without the path that it repeats."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+    text = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return text.removeprefix("Error").lstrip(" :")

@@ -68,6 +68,7 @@ def draw_timeline(timeline: SoundTimeline, duration_s: float, path: Path, *, tit
         InvalidInputError: the picture cannot be written.
     """
     import matplotlib as mpl
+    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -77,16 +78,16 @@ def draw_timeline(timeline: SoundTimeline, duration_s: float, path: Path, *, tit
     width = min(WIDEST_INCHES, max(6.0, 2.5 + duration_s / SECONDS_PER_INCH))
     figure = Figure(figsize=(width, 1.2 + ROW_INCHES * count), layout="constrained")
     axes = figure.subplots()
-    picture = axes.imshow(
+    picture = axes.pcolormesh(
+        np.append(timeline.start_s, timeline.start_s[-1] + timeline.step_s),  # steps are not quite evenly spaced
+        np.arange(count + 1) - 0.5,
         timeline.probabilities.T,
-        aspect="auto",
-        interpolation="nearest",
         cmap=mpl.colormaps["Blues"],
         vmin=0,
         vmax=1,
         alpha=0.25 + 0.75 * timeline.weights[None].repeat(count, axis=0),
-        extent=(timeline.start_s[0], timeline.start_s[-1] + timeline.step_s, count - 0.5, -0.5),
     )
+    axes.invert_yaxis()
     axes.set(xlim=(0, duration_s), xlabel="seconds", title=title)
     axes.set_yticks(range(count), timeline.labels)
     axes.spines[["top", "right"]].set_visible(False)
