@@ -102,14 +102,12 @@ def make_batch(
     premises = np.union1d(own, random)
     pairs, useful, listed = [], [], []
     for row, (conjecture, mine, *others) in enumerate(zip(conjectures, lists, random, hard, strict=True)):
-        own = np.searchsorted(premises, mine)
-        drawn = np.searchsorted(premises, np.concatenate(others))
         # A premise that is listed here is no random negative; nor is the conjecture itself.
-        drawn = np.setdiff1d(drawn, np.append(own, np.searchsorted(premises, conjecture.statement)))
-        both = np.concatenate([own, drawn])
+        drawn = np.setdiff1d(np.concatenate(others), np.append(mine, conjecture.statement))
+        both = np.searchsorted(premises, np.concatenate([mine, drawn]))
         pairs.append(np.stack([np.full(len(both), row), both], axis=1))
         useful.append(np.arange(len(both)) < len(conjecture.useful))
-        listed.append(np.arange(len(both)) < len(own))
+        listed.append(np.arange(len(both)) < len(mine))
     return Batch(
         conjectures=Statements(store, np.array([c.statement for c in conjectures]), max_tokens),
         premises=Statements(store, premises, max_tokens),
