@@ -51,7 +51,7 @@ def load_soundnet(path: str | Path) -> SoundNet:
 
 def numpy_keys() -> dict[str, tuple[str, str]]:
     """Our name of each tensor -> its layer and its name there, in the NumPy layout of the 8-layer network."""
-    keys = {}
+    keys: dict[str, tuple[str, str]] = {}
     for number in range(1, len(TRUNKS[8]) + 1):
         block = f"trunk.blocks.{number - 1}"
         keys |= {f"{block}.conv.{ours}": (f"conv{number}", theirs) for ours, theirs in _CONV.items()}
@@ -63,7 +63,7 @@ def numpy_keys() -> dict[str, tuple[str, str]]:
 
 def torch_keys() -> dict[str, str]:
     """Our name of each tensor -> its name in the state dict of the 8-layer network."""
-    keys = {}
+    keys: dict[str, str] = {}
     for number in range(1, len(TRUNKS[8]) + 1):
         block = f"trunk.blocks.{number - 1}"
         keys |= {f"{block}.conv.{name}": f"conv{number}.{name}" for name in _CONV}

@@ -110,7 +110,8 @@ class SoundNetTrunk(nn.Module):
 
     def features(self, waveform: Tensor) -> dict[str, Tensor]:
         """Every named output, [N, C, S] each."""
-        values, found = waveform[:, None, :] * AMPLITUDE, {}
+        values = waveform[:, None, :] * AMPLITUDE
+        found: dict[str, Tensor] = {}
         for number, block in enumerate(self.blocks, start=1):
             outputs = block.named(values, number)
             values = next(reversed(outputs.values()))
