@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurips16.export.generation import PIXELS, model_at, to_bytes, whole_number
+from neurips16.export.generation import PIXELS, fold_normalisation, model_at, to_bytes, whole_number
 from neurips16.export.registry import ExportedModel, Station, System, register
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
 from neurips16.training.data.mnist import LabelledImages, read_mnist
@@ -71,6 +71,8 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
     """
     network = load_module(checkpoint, "disentangle")
     assert isinstance(network, Disentangle)
+    for chain in (network.encoder.body, network.decoder.body):
+        fold_normalisation(chain)
     h = network.hparams
     channels, height, width = h.image_shape
     if data is None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from neurips16.clients import Client
 from neurips16.export.errors import EvaluationError
@@ -57,6 +59,23 @@ def to_bytes(images: Tensor, *, low: float = 0.0) -> Tensor:
     """Pixels float32 [N, C, H, W] in [``low``, 1] to bytes uint8 [N, H, W, C]; what lies outside is clipped."""
     scaled = (images - low) * (255 / (1.0 - low))
     return scaled.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def fold_normalisation(chain: nn.Sequential) -> None:
+    """Fold each batch normalisation of a chain, in evaluation mode, into the layer with weights before it.
+
+    The exporter would do so as well, but only after the weights have been rounded to FP16, which undoes the rounding.
+    """
+    for i, (layer, norm) in enumerate(pairwise(list(chain))):
+        if not isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            continue
+        if isinstance(layer, nn.Linear):
+            chain[i] = fuse_linear_bn_eval(layer, norm)
+        elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            chain[i] = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
+        else:
+            continue
+        chain[i + 1] = nn.Identity()
 
 
 def range_parameters(inputs: Sequence[TensorSpec]) -> dict[str, str]:

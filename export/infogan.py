@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neurips16.export.generation import (
     LARGEST_SEED,
     PIXELS,
+    fold_normalisation,
     model_at,
     range_parameters,
     seed_input,
@@ -98,6 +99,8 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
     """
     network = load_module(checkpoint, "infogan")
     assert isinstance(network, InfoGAN)
+    for chain in (network.generator, network.discriminator.trunk, network.discriminator.recogniser):
+        fold_normalisation(chain)
     labels: tuple[str, ...] = ()
     if data is None:
         images = np.random.default_rng(0).integers(0, 256, (5, *_rows_first(network)), dtype=np.uint8)

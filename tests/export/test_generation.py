@@ -9,6 +9,7 @@ import torch
 from neurips16.export.errors import EvaluationError
 from neurips16.export.generation import (
     LARGEST_SEED,
+    fold_normalisation,
     model_at,
     normal,
     range_parameters,
@@ -65,3 +66,18 @@ def test_what_cannot_be_measured_is_refused():
         model_at(Station(baseline="knn"), "infogan_encoder", lambda checkpoint, data: [])
     with pytest.raises(EvaluationError, match="expected a number over 0, got 'many'"):
         whole_number({"seeds": "many"}, "seeds", 4)
+
+
+def test_folded_chains_compute_the_same_without_normalisation():
+    from .generator_checkpoints import infogan
+
+    network = infogan().eval()
+    codes, images = torch.randn(3, network.codes.size), torch.rand(3, 1, 12, 12)
+    with torch.no_grad():
+        before = network.generator(codes), network.discriminator.trunk(images)
+        for chain in (network.generator, network.discriminator.trunk):
+            fold_normalisation(chain)
+            assert not [m for m in chain if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+        after = network.generator(codes), network.discriminator.trunk(images)
+    for a, b in zip(before, after, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
