@@ -77,7 +77,7 @@ def detect(url: str, data: Path) -> None:
         pictures = [str(data / "JPEGImages" / f"{name}.jpg") for name in index.read_text().split()[:3]]
     else:
         console.print(f"[dim]{index} is not there: the picture of deploy/demo is used[/dim]")
-        pictures = [str(HERE / "blood_cells.jpg")]
+        pictures = [str(HERE / "cells.jpg")]
     run(url, "detect", *pictures, "--draw", str(ROOT / "build/demo"))
 
 
