@@ -119,46 +119,6 @@ def detection_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_bccd() -> Path:
-    """The real blood cells, BCCD."""
-    folder = REAL_DATA / "detection/BCCD"
-    if not folder.is_dir():
-        pytest.skip(f"the real data set is not at {folder} (NEURIPS16_DATA names another place)")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def detection_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A made-up set in PASCAL VOC's layout: 20 pictures of two sizes with red discs and blue squares on pale ground."""
-    from PIL import Image, ImageDraw
-
-    folder = tmp_path_factory.mktemp("voc")
-    for part in ("ImageSets/Main", "Annotations", "JPEGImages"):
-        (folder / part).mkdir(parents=True)
-    rng = random.Random(0)
-    names = [f"p{i}" for i in range(20)]
-    for i, name in enumerate(names):
-        width, height = (96, 64) if i % 3 else (64, 96)
-        image = Image.new("RGB", (width, height), "#e6e0d8")
-        objects = []
-        for x, y in rng.sample([(0, 0), (width // 2, 0), (0, height // 2), (width // 2, height // 2)], 1 + i % 3):
-            size = rng.randrange(18, 30)
-            x0, y0 = x + rng.randrange(1, 32 - size + 1), y + rng.randrange(1, 32 - size + 1)
-            label = rng.choice(["disc", "square"])
-            draw = ImageDraw.Draw(image)
-            shape, colour = (draw.ellipse, (200, 30, 30)) if label == "disc" else (draw.rectangle, (30, 30, 200))
-            shape((x0, y0, x0 + size - 1, y0 + size - 1), fill=colour)
-            corners = zip(("xmin", "ymin", "xmax", "ymax"), (x0 + 1, y0 + 1, x0 + size, y0 + size), strict=True)
-            box = "".join(f"<{key}>{value}</{key}>" for key, value in corners)
-            objects.append(f"<object><name>{label}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>")
-        image.save(folder / f"JPEGImages/{name}.jpg", quality=95)
-        (folder / f"Annotations/{name}.xml").write_text(f"<annotation>{''.join(objects)}</annotation>")
-    for split, chosen in (("train", names[:12]), ("trainval", names[:16]), ("test", names[16:])):
-        (folder / f"ImageSets/Main/{split}.txt").write_text("\n".join(chosen) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def real_sounds() -> Path:
     """The real ESC-10, in ESC-50's layout."""
     folder = REAL_DATA / "sound/esc10"
