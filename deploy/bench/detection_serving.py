@@ -8,14 +8,12 @@ answer is held against the in-process one.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from throughput import rate
 
 from neurips16.clients import Client
 from neurips16.clients.tables import print_table
@@ -71,30 +69,6 @@ def discs(height: int, width: int) -> np.ndarray:
         centre, radius = rng.uniform((0, 0), (height, width)), rng.uniform(0.05, 0.12) * height
         image[0, np.hypot(y - centre[0], x - centre[1]) < radius] = rng.integers(60, 200, 3)
     return image
-
-
-def rate(call: Callable[[], None], concurrency: int, seconds: float) -> float:
-    """Calls per second with so many threads calling; an error in a call ends the measurement."""
-    counts, errors = [0] * concurrency, []
-    end = time.perf_counter() + seconds
-
-    def work(place: int) -> None:
-        try:
-            while time.perf_counter() < end:
-                call()
-                counts[place] += 1
-        except Exception as error:  # handed to the caller below
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(concurrency)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return sum(counts) / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ that a machine whose speed drifts slows both. Every answer is held against the i
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import onnxruntime as ort
 import typer
+from throughput import rate
 
 from neurips16.clients import Client
 from neurips16.clients.tables import print_table
@@ -66,30 +65,6 @@ def statements(batch: int, length: int) -> np.ndarray:
         code = f"fof(t{i}, axiom, ! [X{i}] : ({line})).".encode()[: length - 2] + b")."
         row[: len(code)] = np.frombuffer(code, np.uint8)
     return text
-
-
-def rate(call, concurrency: int, seconds: float) -> float:
-    """Calls per second with so many threads calling; an error in a call ends the measurement."""
-    counts, errors = [0] * concurrency, []
-    end = time.perf_counter() + seconds
-
-    def work(place: int) -> None:
-        try:
-            while time.perf_counter() < end:
-                call()
-                counts[place] += 1
-        except Exception as error:  # handed to the caller below
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(concurrency)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return sum(counts) / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from typing import Annotated
 import numpy as np
 import onnxruntime as ort
 import typer
+from throughput import rate
 
 from neurips16.clients import Client
 from neurips16.clients.sounds import MODEL, classify
@@ -106,30 +106,6 @@ def turns(clips: list[np.ndarray], ask: Callable[[np.ndarray], object]) -> Calla
         return len(clip) / RATE_HZ
 
     return call
-
-
-def rate(call: Callable[[], float], concurrency: int, seconds: float) -> float:
-    """Seconds of audio per second with so many threads calling; an error in a call ends the measurement."""
-    done, errors = [0.0] * concurrency, []
-    call()  # what is done once is not measured
-    end = time.perf_counter() + seconds
-
-    def work(place: int) -> None:
-        try:
-            while time.perf_counter() < end:
-                done[place] += call()
-        except Exception as error:  # handed to the caller below
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(concurrency)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return sum(done) / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":
