@@ -46,9 +46,8 @@ sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSa
 		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 		$(BIN)/python -m pytest -q -s -p no:cacheprovider tests/export/ops -k "native or Native or kernel"
 
-gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: build the CUDA kernels, run every test that needs one
-	@nvidia-smi -L || { echo "gpu-check: no NVIDIA GPU here, so nothing was checked" >&2; exit 1; }
-	@NEURIPS16_REQUIRE_OPS=1 $(BIN)/python -m pytest -m cuda
+gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped models, Triton and their speed; a dated report
+	@$(BIN)/python deploy/gpu/check.py
 
 # A stamp is made anew when what it installs has changed; the native library is a part of the installation.
 KERNELS := $(wildcard export/ops/*.cc export/ops/*.h export/ops/*/*.cc export/ops/*/*.cu)
