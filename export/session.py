@@ -33,6 +33,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 _CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and never gives back what a long input took
     "cudnn_conv_algo_search": "HEURISTIC",  # the default searches anew for every new input shape, for seconds
+    "use_tf32": "0",  # a product of TF32 keeps ten bits: not what a comparison with torch is about
 }
 _LOG_ERRORS_ONLY = 3
 _RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
