@@ -7,6 +7,7 @@
 It measures the exported model (`evaluate.json`, with the command that made it), keeps the run's settings and metrics
 (`run.json`, `metrics.csv`), draws the curves, has a server draw the pictures, and only then writes the text. What is
 measured already is not measured again: delete its file to do so. `notes.md` of a card is a person's, and is taken in.
+Digits of the data set do not become part of the project: pictures with them are drawn in `build/cards` to be looked at.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ CURVES = {
     },
 }
 RUNNING_MEAN = 5
+BUILD = ROOT / "build/cards"
 
 
 def main() -> None:
@@ -157,26 +159,30 @@ def draw_infogan(client: Client, data: Path, card: Path) -> None:
 
 
 def draw_disentangle(client: Client, data: Path, card: Path) -> None:
-    """Swaps between test images of every class, and an interpolation."""
+    """Swaps between digits of every class and an interpolation: generated digits for the card, real ones to look at."""
     test = read_mnist(data, "test")
-    first = [test.images[np.flatnonzero(test.labels == digit)[0]] for digit in range(10)]
-    styles = [test.images[np.flatnonzero(test.labels == digit)[1]] for digit in range(10)]
-    swapped = client.run(swap_grid(styles, first))
-    shown = [np.zeros_like(first[0]), *first]
-    for image, row in zip(styles, swapped, strict=True):
-        shown += [image, *row]
-    write_picture(card / "swaps.png", grid(np.stack(shown), 11), scale=2)
-    between = client.interpolate(first[2], styles[7], steps=8)
-    write_picture(card / "interpolation.png", grid(between.reshape(-1, *between.shape[2:]), 8), scale=2)
+    real = [np.stack([test.images[np.flatnonzero(test.labels == digit)[k]] for digit in range(10)]) for k in (0, 1)]
+    made = [client.generate(category=np.arange(10)[:, None], seed=seed) for seed in (70, 7)]
+    for (content, styles), folder in ((made, card), (real, BUILD / "disentangle")):
+        folder.mkdir(parents=True, exist_ok=True)
+        swapped = client.run(swap_grid(styles, content))
+        shown = [np.zeros_like(content[0]), *content]
+        for image, row in zip(styles, swapped, strict=True):
+            shown += [image, *row]
+        write_picture(folder / "swaps.png", grid(np.stack(shown), 11), scale=2)
+        between = client.interpolate(content[2], styles[7], steps=8)
+        write_picture(folder / "interpolation.png", grid(between.reshape(-1, *between.shape[2:]), 8), scale=2)
 
 
 def draw_dgn_am(client: Client, data: Path, card: Path) -> None:
-    """The preferred inputs of all units from four seeds, beside real images, and how they come about."""
+    """The preferred inputs of all units from four seeds, and how they come about; beside real digits to look at."""
     test = read_mnist(data, "test")
     found = [client.run(preferred_inputs(range(10), steps=200, seed=seed, step_size=None)) for seed in range(4)]
     real = [test.images[np.flatnonzero(test.labels == digit)[0]] for digit in range(10)]
     images = [one.image for row in found for one in row]
-    write_picture(card / "preferred.png", grid(np.stack([*images, *real]), 10), scale=2)
+    write_picture(card / "preferred.png", grid(np.stack(images), 10), scale=2)
+    (BUILD / "dgn_am").mkdir(parents=True, exist_ok=True)
+    write_picture(BUILD / "dgn_am/preferred.png", grid(np.stack([*images, *real]), 10), scale=2)
     write_picture(card / "ascent.png", grid(np.concatenate([one.frames for one in found[0]]), 17), scale=2)
     frames = np.stack([one.frames for one in found[0]], 1)
     write_animation(card / "ascent.gif", [grid(frame, 5) for frame in frames], scale=2)
@@ -269,7 +275,8 @@ for the class, 16 for all else. {size} MB.
 The reader of the parts is the paper's: a perceptron with 256 hidden units. The paper states no figures for MNIST that
 we could verify.
 
-Swaps: the class of the top row in the style of the left column. ![swaps](swaps.png)
+Swaps: the class of the top row in the style of the left column, both drawn by the shipped InfoGAN, whose digits the
+network was not trained on. ![swaps](swaps.png)
 
 From one image to another, style along the columns and class along the rows: ![interpolation](interpolation.png)
 
@@ -308,7 +315,7 @@ training images.
 
 The paper's results are qualitative. Its step, clipping range and decay are kept; its encoder is AlexNet.
 
-Preferred inputs of the ten units from four seeds (rows), and a real image of each class (last row):
+Preferred inputs of the ten units from four seeds (rows):
 
 ![preferred inputs](preferred.png)
 

@@ -4,8 +4,8 @@
 
 It keeps the run's settings and metrics (`run.json`, `metrics.csv`), draws the curve, measures the checkpoint and the
 exported model on the test split (`checkpoint.json`, `model.json`, each with the command that made it), has a server
-detect on five test pictures, and only then writes the text. What is measured already is not measured again: delete its
-file to do so. `notes.md` is a person's, and is taken in.
+detect on our own picture and on five test pictures, and only then writes the text. What is measured already is not
+measured again: delete its file to do so. `notes.md` is a person's, and is taken in.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ mpl.use("Agg")
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "serving/models"
 CARD = ROOT / "serving/cards/rfcn"
+BUILD = ROOT / "build/cards/rfcn"
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
 PICTURES = 5
 RUNNING_MEAN = 10
@@ -126,19 +127,24 @@ def measure(name: str, options: list[str], data: Path) -> dict:
 
 
 def draw_detected(data: Path) -> None:
-    """What the served model finds on some test pictures, evenly spaced in the split, as ``detected_*.jpg``."""
+    """What the served model finds: on our picture for the card, on five of the test split to be looked at in `build`.
+
+    The data set's own pictures do not become part of the project.
+    """
     names = (data / "ImageSets/Main/test.txt").read_text().split()
-    chosen = [names[i] for i in np.linspace(0, len(names) - 1, PICTURES).astype(int)]
-    images = [read_image(data / "JPEGImages" / f"{name}.jpg") for name in chosen]
+    chosen = [data / "JPEGImages" / f"{names[i]}.jpg" for i in np.linspace(0, len(names) - 1, PICTURES).astype(int)]
+    places = {ROOT / "deploy/demo/cells.jpg": CARD / "detected.jpg"} | {p: BUILD / p.name for p in chosen}
+    images = [read_image(path) for path in places]
     with (
         TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
         Client(server.url) as client,
     ):
         labels = client.run(detection_labels())
         answers = client.run(detect_all(images, min_score=0.5))
-    for number, (image, found) in enumerate(zip(images, answers, strict=True)):
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for path, image, found in zip(places.values(), images, answers, strict=True):
         drawn: Image.Image = draw_detections(image, found, labels)
-        drawn.save(CARD / f"detected_{number}.jpg", quality=80)
+        drawn.save(path, quality=80)
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
@@ -176,9 +182,9 @@ pictures. Published figures on BCCD, with pretrained weights, other splits and o
 (as told in *Mathematics* 2025, 13(18), 3023), YOLOv8n 0.924 and NBCDC-YOLOv8 0.947 (*IET Computer Vision* 2025,
 doi:10.1049/cvi2.12341), mAP at 0.5 each.
 
-Five pictures of the test split, evenly spaced, with what the served model says at 0.5 and above:
+What the served model says, at 0.5 and above, of a picture that is drawn and not photographed (`deploy/demo`):
 
-![1](detected_0.jpg) ![2](detected_1.jpg) ![3](detected_2.jpg) ![4](detected_3.jpg) ![5](detected_4.jpg)
+![cells](detected.jpg)
 
 ## What to know
 
