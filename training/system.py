@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lightning
 import torch
@@ -53,6 +53,8 @@ class SystemModule(lightning.LightningModule):
     """A Lightning module whose checkpoints say which system they belong to and what made them."""
 
     system: ClassVar[str]
+    if TYPE_CHECKING:
+        hparams: Any  # an attribute for each argument that was saved, which Lightning's own type does not know
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the system's name and the versions that trained it."""
