@@ -18,10 +18,11 @@ from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.detection import Detection, detect
-from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.errors import ClientClosedError, ClientError, ServerUnavailableError
 from neurips16.clients.generation import ImageCodes, PreferredInput
+from neurips16.clients.handshake import explain_unavailable
 from neurips16.clients.images import ImageSource
-from neurips16.clients.operations import Attempts, explained, single
+from neurips16.clients.operations import Attempts, explained, known_models, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
 from neurips16.clients.sounds import SoundClassification, classify
@@ -63,7 +64,7 @@ class AsyncClient:
 
     async def models(self) -> list[ModelStatus]:
         """See `Client.models`."""
-        return await self.run(single(codec.models()))
+        return await self.run(known_models())
 
     async def model_config(self, name: str) -> ModelConfig:
         """See `Client.model_config`."""
@@ -147,6 +148,8 @@ class AsyncClient:
                 return stop.value
             try:
                 step = partial(operation.send, await self._perform(group))
+            except ServerUnavailableError as error:
+                step = partial(operation.throw, await asyncio.to_thread(explain_unavailable, error, self.connection))
             except ClientError as error:
                 step = partial(operation.throw, error)
 

@@ -19,10 +19,11 @@ from neurips16.clients.audio import Audio
 from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.detection import Detection, detect
-from neurips16.clients.errors import ClientClosedError, ClientError
+from neurips16.clients.errors import ClientClosedError, ClientError, ServerUnavailableError
 from neurips16.clients.generation import ImageCodes, PreferredInput
+from neurips16.clients.handshake import explain_unavailable
 from neurips16.clients.images import ImageSource
-from neurips16.clients.operations import Attempts, explained, single
+from neurips16.clients.operations import Attempts, explained, known_models, single
 from neurips16.clients.premise_index import PremiseIndex
 from neurips16.clients.premises import PremiseRanking, rank
 from neurips16.clients.sounds import SoundClassification, classify
@@ -78,8 +79,11 @@ class Client:
         return self.run(single(codec.server_ready()))
 
     def models(self) -> list[ModelStatus]:
-        """Every model of the server's repository, loaded or not."""
-        return self.run(single(codec.models()))
+        """Every model of the server's repository, loaded or not.
+
+        Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        return self.run(known_models())
 
     def model_config(self, name: str) -> ModelConfig:
         """The configuration of a loaded model: tensors, batch size and parameters."""
@@ -212,6 +216,8 @@ class Client:
                 return stop.value
             try:
                 step = partial(operation.send, self._perform(group))
+            except ServerUnavailableError as error:
+                step = partial(operation.throw, explain_unavailable(error, self.connection))
             except ClientError as error:
                 step = partial(operation.throw, error)
 

@@ -104,7 +104,13 @@ def server_ready() -> Rpc[bool]:
 
 def models() -> Rpc[list[ModelStatus]]:
     """Ask for every model of the repository, loaded or not, sorted by name and version."""
-    return Rpc("RepositoryIndex", service_pb2.RepositoryIndexRequest(), _decode_index)
+    # Not tried again: where the server keeps the index for its admins, it says UNAVAILABLE to all others.
+    return Rpc("RepositoryIndex", service_pb2.RepositoryIndexRequest(), _decode_index, repeatable=False)
+
+
+def loaded_models() -> Rpc[list[ModelStatus]]:
+    """Ask for the models that are loaded, which everybody may, sorted by name and version."""
+    return Rpc("ModelStatistics", service_pb2.ModelStatisticsRequest(), _decode_statistics)
 
 
 def model_config(name: str) -> Rpc[ModelConfig]:
@@ -223,7 +229,15 @@ def _decode_texts(name: str, raw: bytes) -> np.ndarray:
 
 def _decode_index(reply: Any) -> list[ModelStatus]:
     found = [ModelStatus(m.name, m.version, m.state == "READY", " ".join(m.reason.split())) for m in reply.models]
-    return sorted(found, key=lambda m: (m.name, len(m.version), m.version))  # 2 before 10
+    return sorted(found, key=_by_name)
+
+
+def _decode_statistics(reply: Any) -> list[ModelStatus]:
+    return sorted((ModelStatus(m.name, m.version, True, "") for m in reply.model_stats), key=_by_name)
+
+
+def _by_name(status: ModelStatus) -> tuple[str, int, str]:
+    return status.name, len(status.version), status.version  # version 2 before 10
 
 
 def _decode_config(reply: Any) -> ModelConfig:

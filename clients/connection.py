@@ -2,7 +2,8 @@
 
 Both clients hold one `Connection` and make their channel from it. All parts are small frozen values with finite
 defaults. What is not given comes from the environment: ``NEURIPS16_URL`` (else localhost:8001), ``NEURIPS16_TLS_CA``,
-``NEURIPS16_TLS_CERTIFICATE``, ``NEURIPS16_TLS_KEY`` and ``NEURIPS16_AUTHORIZATION`` (sent as the header of that name).
+``NEURIPS16_TLS_CERTIFICATE``, ``NEURIPS16_TLS_KEY``, ``NEURIPS16_AUTHORIZATION`` (sent as the header of that name) and
+``NEURIPS16_ADMIN_TOKEN`` (sent as the header that `neurips16 serve` asks for, over TLS or to this machine only).
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import grpc
 
 from neurips16.clients.errors import InvalidInputError
 
+ADMIN_HEADER = "triton-grpc-protocol-neurips16-admin"
 DEFAULT_PORT = 8001
 DEFAULT_URL = f"localhost:{DEFAULT_PORT}"
 # Triton drops a channel whose pings come more often than every 300 s (its --grpc-http2-min-recv-ping-interval...).
 KEEPALIVE_MS = 310_000
 KEEPALIVE_TIMEOUT_MS = 20_000
+# How long one attempt to connect may take, TLS handshake and all: gRPC gives this the name of a wait, but it is none.
+CONNECT_MS = 10_000
 RECONNECT_MS = (
     100,
     2_000,
@@ -187,6 +191,9 @@ class Connection:
         if headers is None:
             authorization = os.environ.get("NEURIPS16_AUTHORIZATION")
             headers = {"authorization": authorization} if authorization else {}
+            token = os.environ.get("NEURIPS16_ADMIN_TOKEN")
+            if token and (tls or address.is_loopback):
+                headers[ADMIN_HEADER] = token
         if max_in_flight < 1 or not 0 < max_message_bytes <= MAX_INT32:
             raise InvalidInputError(
                 f"max_in_flight is at least 1 and max_message_bytes 1 to {MAX_INT32}, "
@@ -210,7 +217,7 @@ class Connection:
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.keepalive_time_ms", KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-            ("grpc.min_reconnect_backoff_ms", RECONNECT_MS[0]),
+            ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
             ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS[0]),
             ("grpc.max_reconnect_backoff_ms", RECONNECT_MS[1]),
             # Clients must not share a connection, and with it one another's backoff, behind their backs.

@@ -10,6 +10,7 @@ ClientError
 ├── ClientClosedError                the client was used after `close`
 ├── RequestError                     a request was sent and not answered; `code` is the gRPC status
 │   ├── ServerUnavailableError       UNAVAILABLE, after all attempts
+│   │   └── TLSRefusedError          one side refuses the other's certificate, or has no TLS
 │   ├── DeadlineExceededError        DEADLINE_EXCEEDED
 │   ├── ModelNotFoundError           NOT_FOUND: the server has no such model
 │   ├── ModelNotReadyError           the server has the model, but not loaded
@@ -77,6 +78,12 @@ class RequestError(ClientError):
 
 class ServerUnavailableError(RequestError):
     """No server answers, or it says that it cannot now."""
+
+
+class TLSRefusedError(ServerUnavailableError):
+    """A server listens, but there is no connection: one side refuses the other's certificate, or has no TLS."""
+
+    exit_status = 2
 
 
 class DeadlineExceededError(RequestError):

@@ -21,6 +21,7 @@ from neurips16.clients.errors import (
     ModelNotFoundError,
     ModelNotReadyError,
     ServerUnavailableError,
+    UnsupportedError,
     from_rpc_error,
 )
 
@@ -83,7 +84,7 @@ def explained(operation: Operation[T]) -> Operation[T]:
         if error.model:
             # Where the server is down, or keeps no index, the first error stands.
             with contextlib.suppress(ClientError):
-                (index,) = yield [codec.models()]
+                index = yield from known_models()
         if index is None:
             raise
         states = [status for status in index if status.name == error.model]
@@ -101,9 +102,21 @@ def explained(operation: Operation[T]) -> Operation[T]:
         raise
 
 
+def known_models() -> Operation[list[codec.ModelStatus]]:
+    """Every model of the repository; the loaded ones only, where the index is for who has the admin token."""
+    try:
+        (index,) = yield [codec.models()]
+    except ServerUnavailableError as error:
+        try:
+            (index,) = yield [codec.loaded_models()]
+        except UnsupportedError:  # a server that keeps no statistics, either
+            raise error from None
+    return index
+
+
 def described_models() -> Operation[list[tuple[codec.ModelStatus, codec.ModelConfig | None]]]:
     """Every model version of the server, with the configuration of those that are ready."""
-    (index,) = yield [codec.models()]
+    index = yield from known_models()
     names = sorted({status.name for status in index if status.ready})
     configs = dict(zip(names, (yield [codec.model_config(name) for name in names]), strict=True))
     return [(status, configs[status.name] if status.ready else None) for status in index]

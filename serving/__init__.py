@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurips16.serving.errors import ServingError
+    from neurips16.serving.tls import ServerTLS
     from neurips16.serving.triton import TritonServer
 
-_HOMES = {"ServingError": "errors", "TritonServer": "triton"}
+_HOMES = {"ServerTLS": "tls", "ServingError": "errors", "TritonServer": "triton"}
 
-__all__ = ["ServingError", "TritonServer"]
+__all__ = ["ServerTLS", "ServingError", "TritonServer"]
 
 
 def __getattr__(name: str) -> Any:

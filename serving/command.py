@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+PEM = "PEM file"
+
 
 class ModelControl(Enum):
     """What becomes of the set of models after the start, in Triton's words."""
@@ -19,28 +21,77 @@ class ModelControl(Enum):
 
 def serve(
     repository: Annotated[list[Path], typer.Argument(help="Model repositories: MODEL/VERSION/model.onnx in each.")],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Beyond loopback it wants --tls-cert and --tls-key.")
+    ] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC service; 0: a free one.")] = 8001,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the HTTP service; 0: a free one.")] = 8000,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the metrics; 0: a free one.")] = 8002,
+    http_host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the HTTP service, which has no TLS [default: --host if loopback, else no HTTP].",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the metrics, in plain text and for everybody: names of models, counts and times "
+            "[default: --host if loopback, else no metrics].",
+        ),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="The server's certificate.", metavar=PEM)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key, unencrypted.", metavar=PEM)] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Let in only clients whose certificate this authority signed.", metavar=PEM)
+    ] = None,
+    insecure_plaintext: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-plaintext",
+            help="Serve beyond loopback without TLS: everybody on the way can read and change requests, answers and "
+            "the admin token.",
+        ),
+    ] = False,
+    admin_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The token for model control, shared memory, trace and log settings, sent as the header "
+            "triton-grpc-protocol-neurips16-admin [default: NEURIPS16_ADMIN_TOKEN, else a fresh one].",
+        ),
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Load only this model. May be repeated.")] = None,
     model_control: Annotated[
         ModelControl,
         typer.Option(
             help="After the start: none keeps the models; poll loads what is new or has changed in the repositories; "
-            "explicit lets every client load and unload, which lets it run code here."
+            "explicit leaves loading and unloading to who has the admin token."
         ),
     ] = ModelControl.NONE,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long the models may take to load.")] = 600.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
 ) -> None:
     """Serve model repositories with Triton, until Ctrl-C or SIGTERM."""
+    from neurips16.serving.admin_token import given_token
+    from neurips16.serving.errors import SecurityError
     from neurips16.serving.service import Service
 
+    if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
+        raise SecurityError("--tls-cert and --tls-key go together, and --tls-client-ca with them: give what is missing")
+    tls = None
+    if tls_cert is not None and tls_key is not None:
+        from neurips16.serving.tls import ServerTLS
+
+        tls = ServerTLS(tls_cert.absolute(), tls_key.absolute(), tls_client_ca and tls_client_ca.absolute())
     service = Service(
         repository,
         host=host,
         ports=(grpc_port, http_port, metrics_port),
+        http_host=http_host,
+        metrics_host=metrics_host,
+        tls=tls,
+        insecure_plaintext=insecure_plaintext,
+        admin_token=given_token(admin_token_file),
         models=model or None,
         model_control=model_control.value,
         timeout_s=timeout_s,

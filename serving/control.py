@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import grpc
 import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
-ADMIN_KEY = "neurips16-admin"  # names the header that carries the secret
+from neurips16.serving.admin_token import GRPC_HEADER
+
 CALL_S = 5.0
 LOAD_S = 1800.0  # an accelerator may compile an engine while a model loads
 
@@ -34,14 +36,29 @@ class ServerControl:
 
     Args:
         url: the server's gRPC service, as HOST:PORT.
-        secret: what the server asks for before it talks about its model repository, when it does.
+        token: the admin token, which the server asks for before it talks about its model repository.
+        credentials: where the server has TLS.
+        server_name: the name in the server's certificate.
     """
 
-    def __init__(self, url: str, secret: str | None = None):
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        credentials: grpc.ChannelCredentials | None = None,
+        server_name: str | None = None,
+    ):
         # Without these the channel waits ever longer, up to two minutes, to look again for a server that starts.
-        arguments = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
-        self._client = grpc_client.InferenceServerClient(url, channel_args=arguments)
-        self._headers = {f"triton-grpc-protocol-{ADMIN_KEY}": secret} if secret else None
+        arguments: list[tuple[str, int | str]] = [
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 100),
+        ]
+        if server_name is not None:
+            arguments.append(("grpc.ssl_target_name_override", server_name))
+        self._client = grpc_client.InferenceServerClient(
+            url, ssl=credentials is not None, creds=credentials, channel_args=arguments
+        )
+        self._headers = {GRPC_HEADER: token}
 
     def live(self) -> bool:
         """Whether the server answers at all."""

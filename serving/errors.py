@@ -5,6 +5,7 @@
     │   ├── MissingTritonError          nvidia-pytriton, or a part of it, is not installed
     │   ├── MissingLibraryError         a shared library that the server needs is not there (libpython)
     │   └── WrongNumpyError             NumPy 2: the Python backend would hand out empty arrays without an error
+    ├── SecurityError                   others would get in, or certificates or a token cannot be used
     ├── RepositoryError                 the folder is no model repository, or holds nothing that can be served
     ├── PortTakenError                  another program listens where this server should
     ├── ServerFailedError               the server ended, or did not come up in time
@@ -38,6 +39,12 @@ class MissingLibraryError(UnfitEnvironmentError):
 
 class WrongNumpyError(UnfitEnvironmentError):
     """NumPy 2 is installed, under which this Triton's Python backend hands out empty arrays."""
+
+
+class SecurityError(ServingError):
+    """What was asked for would let others in, or the certificates or the token given cannot be used."""
+
+    exit_status = 2
 
 
 class RepositoryError(ServingError):

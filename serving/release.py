@@ -24,6 +24,7 @@ from neurips16.export.spec import SpecError, read_spec
 from neurips16.serving.errors import ReleaseError
 
 OP_LIBRARY_API = 21  # what libneurips16_ops.so is compiled against
+DEPLOYED = "26.01"  # what the files in deploy/ name; a test holds them to it
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The folder that one running server is assembled in: its backends, and the environment of its model processes.
 
     <temporary>/neurips16-serve-XXXXXXXX/
+        admin-token             readable by its owner only, as the folder is
+        client-ca.pem           what the server trusts, where clients must show certificates
         lock                    held by the process that made the folder: one that nobody holds is left over
         lib/                    libpython of this interpreter and, when built, our op library: the loader path
         env/                    a minimal virtual environment: the stub takes its Python from `python3` on PATH
@@ -21,6 +23,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from neurips16.serving.admin_token import VARIABLE
 from neurips16.serving.binary import OPS_LIBRARY, TritonBinary, find_libpython, find_ops_library, package_folders
 from neurips16.serving.errors import ServerFailedError
 
@@ -79,7 +82,7 @@ class Runtime:
 
     def environment(self) -> dict[str, str]:
         """The environment variables of the server and, through it, of its model processes."""
-        variables = dict(os.environ)
+        variables = {name: value for name, value in os.environ.items() if name != VARIABLE}
         paths = {
             "PATH": [str(self.folder / "env" / "bin")],
             "LD_LIBRARY_PATH": [str(self.folder / "lib"), str(self._binary.libraries)],

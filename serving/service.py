@@ -10,10 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ServerFailedError
 from neurips16.serving.repository import prepare
 from neurips16.serving.triton import TritonServer
+
+if TYPE_CHECKING:
+    from neurips16.serving.tls import ServerTLS
 
 logger = logging.getLogger("neurips16.serving")
 
@@ -28,6 +32,7 @@ class Service:
         repositories: the model repositories.
         host: the address to listen on.
         ports: of gRPC, HTTP and metrics; 0 takes a free one.
+        http_host, metrics_host, tls, insecure_plaintext, admin_token: as `TritonServer` has them.
         models: the models to load, None for all.
         model_control: what becomes of them later, as `TritonServer` has it.
         timeout_s: how long they may take to load.
@@ -40,6 +45,11 @@ class Service:
         *,
         host: str,
         ports: tuple[int, int, int],
+        http_host: str | None,
+        metrics_host: str | None,
+        tls: ServerTLS | None,
+        insecure_plaintext: bool,
+        admin_token: str | None,
         models: Sequence[str] | None,
         model_control: str,
         timeout_s: float,
@@ -52,6 +62,11 @@ class Service:
             grpc_port=grpc_port,
             http_port=http_port,
             metrics_port=metrics_port,
+            http_host=http_host,
+            metrics_host=metrics_host,
+            tls=tls,
+            insecure_plaintext=insecure_plaintext,
+            admin_token=admin_token,
             models=models,
             model_control=model_control,
             before_load=prepare,
@@ -99,7 +114,12 @@ class Service:
 
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))
-        logger.info("ready: %s at %s (gRPC); Ctrl-C stops", models, self._server.url)
+        token = self._server.admin_token_file
+        logger.info("ready: %s at %s (gRPC); admin token in %s; Ctrl-C stops", models, self._server.url, token)
+        left_out = [service for service, port in self._server.ports.items() if port is None]
+        if left_out:
+            options = " and ".join(f"--{service.lower()}-host" for service in left_out)
+            logger.info("%s: left out beyond loopback, where %s would open it", " and ".join(left_out), options)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stopping.is_set():  # asked twice: do not wait for the requests in hand

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from neurips16.serving.address import accepts, claim_ports, is_loopback, reachable_host
+from neurips16.serving.address import accepts, claim_ports, reachable_host, settle_hosts
+from neurips16.serving.admin_token import check_token, make_token, restrictions, save_token
 from neurips16.serving.binary import check_packages, find_triton, gpu_usable
-from neurips16.serving.control import ADMIN_KEY, LOAD_S, ControlError, ModelState, ServerControl
+from neurips16.serving.control import LOAD_S, ControlError, ModelState, ServerControl
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
 from neurips16.serving.log import ServerLog
 from neurips16.serving.poll import Fingerprint, RepositoryPoller, look
 from neurips16.serving.process import ServerProcess
 from neurips16.serving.repository import CONFIG_FILE, read_config
 from neurips16.serving.runtime import Runtime
+from neurips16.serving.supervisor import STANDS_FOR
 from neurips16.serving.watch import StubWatcher
+
+if TYPE_CHECKING:
+    from neurips16.serving.tls import ControlAccess, ServerTLS
 
 logger = logging.getLogger("neurips16.serving.triton")
 
@@ -38,13 +43,21 @@ class TritonServer:
         host: the address to listen on.
         grpc_port: the port of the KServe v2 gRPC service; 0 takes a free one.
         http_port, metrics_port: likewise; None leaves that service out.
+        http_host, metrics_host: the addresses of these services, which have no TLS. None is ``host`` where that is
+            loopback, and leaves the service out where others reach it.
+        tls: the certificates of the gRPC service.
+        insecure_plaintext: let requests pass unencrypted beyond loopback.
+        admin_token: what model control, shared memory, trace and log settings are kept for; a fresh one if None.
         models: the models to load; None loads all of the repository, or none with ``model_control="explicit"``.
-        model_control: what becomes of the set of models later, in Triton's words. "none": nothing; "explicit": clients
-            load and unload; "poll": models that are new or have changed in the repository are loaded by themselves.
-            Who may load models may run code here, so on an address that others reach only "explicit" lets them.
+        model_control: what becomes of the set of models later, in Triton's words. "none": nothing; "explicit": who has
+            the admin token loads and unloads; "poll": models that are new or have changed in the repository are loaded
+            by themselves.
         poll_s: how often "poll" looks.
         before_load: called with a repository before "poll" loads a model from it.
         verbose: the level of Triton's own verbose log.
+
+    Raises:
+        SecurityError: others would reach a service in plain text that were not let in so, or the token can be none.
     """
 
     def __init__(
@@ -55,6 +68,11 @@ class TritonServer:
         grpc_port: int = 8001,
         http_port: int | None = 8000,
         metrics_port: int | None = 8002,
+        http_host: str | None = None,
+        metrics_host: str | None = None,
+        tls: ServerTLS | None = None,
+        insecure_plaintext: bool = False,
+        admin_token: str | None = None,
         models: Sequence[str] | None = None,
         model_control: str = "none",
         poll_s: float = 2.0,
@@ -65,22 +83,29 @@ class TritonServer:
             raise ValueError(f"model_control is {model_control!r}: one of {', '.join(MODEL_CONTROLS)}")
         given = [repository] if isinstance(repository, (str, Path)) else list(repository)
         self.repositories = [Path(folder).resolve() for folder in given]
-        self.host = host
-        self.ports = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
+        self.hosts, self.ports = settle_hosts(
+            host,
+            {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port},
+            http_host=http_host,
+            metrics_host=metrics_host,
+            tls=tls is not None,
+            insecure_plaintext=insecure_plaintext,
+        )
+        self.admin_token = make_token() if admin_token is None else check_token(admin_token, "admin_token")
+        self.admin_token_file: Path | None = None  # where it can be read while the server runs
+        self._tls = tls
         self._models = [] if models is None and model_control == "explicit" else models
         self._model_control = model_control
         self._poll_s = poll_s
         self._before_load = before_load
         self._verbose = verbose
-        # With it, only we load and unload models. Loopback is left open: who is on this machine need not ask.
-        restricted = model_control != "explicit" and not is_loopback(host)
-        self._secret = secrets.token_hex(16) if restricted else None
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
         self._gpu = False
         self._log = ServerLog()
         self._runtime: Runtime | None = None
         self._process: ServerProcess | None = None
+        self._access: ControlAccess | None = None
         self._control: ServerControl | None = None
         self._watcher: StubWatcher | None = None
         self._poller: RepositoryPoller | None = None
@@ -130,6 +155,7 @@ class TritonServer:
         Raises:
             UnfitEnvironmentError: this environment cannot serve.
             RepositoryError: a repository is no folder, or holds no model.
+            SecurityError: the certificates cannot be used.
             PortTakenError: another program listens on one of the ports.
             ServerFailedError: the binary could not be started.
         """
@@ -142,12 +168,17 @@ class TritonServer:
         for model in self._models or []:
             if not any((repository / model).is_dir() for repository in self.repositories):
                 raise RepositoryError(f"there is no model {model!r} in {', '.join(map(str, self.repositories))}")
-        self.ports = claim_ports(self.host, self.ports)
+        if self._tls is not None:
+            from neurips16.serving.tls import ControlAccess
+
+            self._access = ControlAccess(self._tls)
+        self.ports = claim_ports(self.hosts, self.ports)
         self._found = look(self.repositories, self._models)
         self._gpu = gpu_usable()
         self._runtime = Runtime.create(binary)
+        self.admin_token_file = save_token(self.admin_token, self._runtime.folder)
         command = [str(binary.executable), *self._arguments(self._runtime)]
-        environment = self._runtime.environment()
+        environment = {**self._runtime.environment(), **restrictions(self.admin_token)}
         if not self._gpu:
             # KIND_AUTO then means the CPU, and KIND_GPU is refused, as on a machine without a GPU.
             environment["CUDA_VISIBLE_DEVICES"] = ""
@@ -171,10 +202,13 @@ class TritonServer:
         """
         process, watcher = self._started()
         deadline = time.monotonic() + timeout_s
-        control = ServerControl(self.url, self._secret)
+        access = () if self._access is None else (self._access.credentials, self._access.server_name)
+        control = ServerControl(self.url, self.admin_token, *access)
         self._control = control
         # The server opens its ports after the attempt to load all models, that of gRPC first.
-        while not (control.live() and all(accepts(self.host, port) for port in self.ports.values() if port)):
+        while not (
+            control.live() and all(accepts(self.hosts[name], port) for name, port in self.ports.items() if port)
+        ):
             if process.poll() is not None:
                 raise ServerFailedError(
                     f"Triton ended with status {process.poll()} before it was ready{self._last_words()}"
@@ -244,6 +278,7 @@ class TritonServer:
         if self._runtime is not None:
             self._runtime.remove()
         self._poller = self._watcher = self._process = self._control = self._runtime = self._wanted = None
+        self.admin_token_file = self._access = None
 
     def kill(self) -> None:
         """End the server at once, with requests in hand; `stop` is still needed after it. Safe in a signal handler."""
@@ -267,7 +302,7 @@ class TritonServer:
         port = self.ports[service]
         if port is None:
             raise RuntimeError(f"this server has no {service} service")
-        host = reachable_host(self.host)
+        host = reachable_host(self.hosts[service])
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def _arguments(self, runtime: Runtime) -> list[str]:
@@ -284,22 +319,22 @@ class TritonServer:
             "--exit-on-error=false",
             f"--exit-timeout-secs={DRAIN_S}",
             f"--log-verbose={self._verbose}",
-            f"--grpc-address={self.host}",
+            f"--grpc-address={self.hosts['gRPC']}",
             f"--grpc-port={self.ports['gRPC']}",
         ]
-        if self._secret is not None:
-            arguments.append(f"--grpc-restricted-protocol=model-repository:{ADMIN_KEY}={self._secret}")
-            arguments.append(f"--http-restricted-api=model-repository:{ADMIN_KEY}={self._secret}")
+        arguments += [f"{STANDS_FOR}{variable}" for variable in restrictions(self.admin_token)]
+        if self._access is not None:
+            arguments += self._access.arguments(runtime.folder)
         # By name, and not as "*", which would take hidden folders for models.
         arguments += [f"--load-model={name}" for name in sorted({folder.name for folder in self._found})]
         if self.ports["HTTP"] is None:
             arguments.append("--allow-http=false")
         else:
-            arguments += [f"--http-address={self.host}", f"--http-port={self.ports['HTTP']}"]
+            arguments += [f"--http-address={self.hosts['HTTP']}", f"--http-port={self.ports['HTTP']}"]
         if self.ports["metrics"] is None:
             arguments.append("--allow-metrics=false")
         else:
-            arguments += [f"--metrics-address={self.host}", f"--metrics-port={self.ports['metrics']}"]
+            arguments += [f"--metrics-address={self.hosts['metrics']}", f"--metrics-port={self.ports['metrics']}"]
         if self._model_control == "none" and all(is_complete(model) for model in self._found):
             # Auto-completion costs a process of its own for each model, over a second long, even with nothing to do.
             arguments.append("--disable-auto-complete-config")

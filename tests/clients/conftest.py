@@ -54,6 +54,7 @@ class Faults:
     parameters: dict[str, str] = field(default_factory=dict)
     change_output: object = None  # (model, outputs) -> outputs
     required_header: tuple[str, str] | None = None
+    admin_header: tuple[str, str] | None = None  # what the index is kept for, as Triton keeps it
     calls: Counter = field(default_factory=Counter)
     shapes: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     requests: list = field(default_factory=list)
@@ -100,12 +101,21 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def RepositoryIndex(self, request, context):  # noqa: N802
         self._enter("RepositoryIndex", context)
+        if self.faults.admin_header and self.faults.admin_header not in context.invocation_metadata():
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted")
         reply = service_pb2.RepositoryIndexResponse()
         for name in {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER} - self.faults.missing:
             if name in self.faults.unloaded:
                 reply.models.add(name=name, version="1", state="UNAVAILABLE", reason="unloaded")
             else:
                 reply.models.add(name=name, version="1", state="READY")
+        return reply
+
+    def ModelStatistics(self, request, context):  # noqa: N802
+        self._enter("ModelStatistics", context)
+        reply = service_pb2.ModelStatisticsResponse()
+        for name in {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER} - self.faults.missing - self.faults.unloaded:
+            reply.model_stats.add(name=name, version="1")
         return reply
 
     def ModelConfig(self, request, context):  # noqa: N802
@@ -200,7 +210,7 @@ def _start(servicer: FakeServer, credentials: grpc.ServerCredentials | None = No
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
-    for name in ("URL", "TLS_CA", "TLS_CERTIFICATE", "TLS_KEY", "AUTHORIZATION"):
+    for name in ("URL", "TLS_CA", "TLS_CERTIFICATE", "TLS_KEY", "AUTHORIZATION", "ADMIN_TOKEN"):
         monkeypatch.delenv(f"NEURIPS16_{name}", raising=False)
 
 

@@ -31,3 +31,17 @@ def test_no_server(run_command):
     assert (status, out) == (1, "")
     assert err.startswith("error: no server answers at localhost:1 (")
     assert len(err.splitlines()) == 1
+
+
+def test_without_the_admin_token_the_loaded_models_are_listed(run_command, server, monkeypatch):
+    server.faults.unloaded = {"premise_encoder"}
+    server.faults.admin_header = ("triton-grpc-protocol-neurips16-admin", "token-of-the-admins")
+    _, out, _ = run_command("models", "--json", "--url", server.url)
+    assert [model["name"] for model in json.loads(out)["models"]] == ["conjecture_encoder", "premise_ranker"]
+    monkeypatch.setenv("NEURIPS16_ADMIN_TOKEN", "token-of-the-admins")
+    _, out, _ = run_command("models", "--json", "--url", server.url)
+    assert [model["name"] for model in json.loads(out)["models"]] == [
+        "conjecture_encoder",
+        "premise_encoder",
+        "premise_ranker",
+    ]

@@ -28,7 +28,7 @@ def server(needs_triton, tmp_path_factory) -> Iterator:
 
     repository = tmp_path_factory.mktemp("repository")
     fill(repository)
-    with TritonServer(repository, grpc_port=0, http_port=0, metrics_port=None) as running_server:
+    with TritonServer(repository, grpc_port=0, http_port=0, metrics_port=0) as running_server:
         yield running_server
 
 

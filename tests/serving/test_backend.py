@@ -10,6 +10,8 @@ import pytest
 from serving_tools import eventually, infer, stubs
 from tritonclient.utils import InferenceServerException
 
+from neurips16.serving.admin_token import GRPC_HEADER
+
 pytestmark = pytest.mark.triton
 
 
@@ -163,12 +165,14 @@ def test_a_string_names_a_sequence(client):
 
 
 def test_reloading_leaks_nothing(client, server):
+    admin = {GRPC_HEADER: server.admin_token}
+
     def footprint() -> tuple[int, int]:
         return len(psutil.Process(server.pid).children()), len(server.shared_memory_regions())
 
     def reload() -> None:
-        client.unload_model("double")
-        client.load_model("double")
+        client.unload_model("double", headers=admin)
+        client.load_model("double", headers=admin)
         np.testing.assert_array_equal(infer(client, "double", {"x": column(1)})["y"], column(2))
 
     before = footprint()
@@ -178,9 +182,9 @@ def test_reloading_leaks_nothing(client, server):
         reload()
     assert eventually(lambda: footprint() == before), f"{footprint()} after, {before} before"
     assert psutil.Process(server.pid).memory_info().rss - memory < 8 << 20
-    client.unload_model("double")
+    client.unload_model("double", headers=admin)
     assert eventually(lambda: not stubs(server.pid, "double"))
-    client.load_model("double")
+    client.load_model("double", headers=admin)
 
 
 def executions(client, model: str) -> int:

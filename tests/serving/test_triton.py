@@ -11,8 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from tritonclient.utils import InferenceServerException
 from neurips16.serving import TritonServer
 from neurips16.serving import binary as binary_module
 from neurips16.serving.address import reachable_host
+from neurips16.serving.admin_token import GRPC_HEADER
 from neurips16.serving.errors import (
     MissingTritonError,
     ModelFailedError,
@@ -105,12 +104,13 @@ def test_a_model_that_cannot_come_back_is_tried_again_until_it_can(server, clien
 
 def test_a_model_unloaded_on_purpose_stays_unloaded(server, client):
     before = server.restorations
-    client.unload_model("text")
+    admin = {GRPC_HEADER: server.admin_token}
+    client.unload_model("text", headers=admin)
     assert eventually(lambda: not stubs(server.pid, "text"))
     time.sleep(1)
     assert not client.is_model_ready("text")
     assert server.restorations == before
-    client.load_model("text")
+    client.load_model("text", headers=admin)
     assert eventually(server.ready)
 
 
@@ -260,29 +260,14 @@ def test_the_backend_finds_the_op_library_by_its_bare_name(tmp_path, monkeypatch
         runtime.remove()
 
 
-def test_on_an_open_address_only_we_load_models(needs_triton, repository, monkeypatch):
-    monkeypatch.setattr("neurips16.serving.triton.is_loopback", lambda host: False)
-    with TritonServer(repository, **free_ports()) as server, grpc_client.InferenceServerClient(server.url) as client:
-        with pytest.raises(InferenceServerException, match="restricted"):
-            client.load_model("double")
-        request = urllib.request.Request(f"http://{server.http_url}/v2/repository/models/double/unload", method="POST")
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(request)
-        np.testing.assert_array_equal(infer(client, "double", {"x": X})["y"], X * 2)
-        stubs(server.pid, "double")[0].kill()  # at once: it must have been seen alive before the server was ready
-        assert eventually(lambda: not server.ready(), 5)
-        assert eventually(server.ready)
-        np.testing.assert_array_equal(infer(client, "double", {"x": X})["y"], X * 2)
-
-
-def test_explicit_control_leaves_the_loading_to_clients(needs_triton, repository):
+def test_explicit_control_leaves_the_loading_to_admins(needs_triton, repository):
     put(repository, "other", f"max_batch_size: 8 {X_TO_Y} {ONE}", times(3))
     control = {"model_control": "explicit", "models": ["other"]}
     with TritonServer(repository, **free_ports(), **control) as server:
         assert server.models == {"other"}
         with grpc_client.InferenceServerClient(server.url) as client:
             assert not client.is_model_ready("double")
-            client.load_model("double")
+            client.load_model("double", headers={GRPC_HEADER: server.admin_token})
             np.testing.assert_array_equal(infer(client, "double", {"x": X})["y"], X * 2)
     with pytest.raises(ValueError, match="none, explicit, poll"):
         TritonServer(repository, model_control="sometimes")
