@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,19 +11,20 @@ import numpy as np
 from neurips16.clients.errors import InvalidAudioError, InvalidInputError
 
 BLOCK_FRAMES = 1 << 17  # 3 s at 44.1 kHz
+BLOCK_SAMPLES = 8 * BLOCK_FRAMES  # of all channels: a header may claim a thousand of them
 RATES_HZ = (1_000, 1_000_000)  # outside, the number is no sampling rate
 LOUDEST = 4.0  # resampling and floating-point files go a little beyond 1; whole numbers of 16 bits go far beyond
 _EXACT_LENGTHS = ("WAV", "WAVEX", "FLAC", "AIFF")  # formats whose header says how long the sound is
 
-Audio = str | Path | np.ndarray
+Audio = str | Path | bytes | np.ndarray
 
 
 def sound_blocks(audio: Audio, sample_rate_hz: int | None, target_rate_hz: int) -> Iterator[np.ndarray]:
     """The samples of a file or an array, mixed to one channel and resampled.
 
     Args:
-        audio: a file that libsndfile reads (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point
-            numbers in [-1, 1], or whole numbers of 8, 16 or 32 bits.
+        audio: a file that libsndfile reads (wav, flac, ogg, mp3, …), its bytes, or samples [T] or [T, channels]:
+            floating-point numbers in [-1, 1], or whole numbers of 8, 16 or 32 bits.
         sample_rate_hz: of an array; a file says its own.
         target_rate_hz: the rate of what comes out.
 
@@ -39,9 +41,13 @@ def sound_blocks(audio: Audio, sample_rate_hz: int | None, target_rate_hz: int) 
         if sample_rate_hz is None:
             raise InvalidInputError("an array does not say its rate: give sample_rate_hz")
         rate, frames, where = sample_rate_hz, _array_blocks(audio), "the array"
+    elif isinstance(audio, bytes):
+        rate, frames, where = *_file_blocks(io.BytesIO(audio), "the sound", len(audio)), "the sound"
     else:
-        rate, frames = _file_blocks(Path(audio))
-        where = str(audio)
+        path = Path(audio)
+        if not path.is_file():
+            raise InvalidAudioError(f"{path} is {'no file' if path.exists() else 'not there'}")
+        rate, frames, where = *_file_blocks(path, str(path), path.stat().st_size), str(path)
     if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
         raise InvalidAudioError(f"{where} has {rate} samples a second, expected {RATES_HZ[0]} to {RATES_HZ[1]}")
     resampler = None if rate == target_rate_hz else soxr.ResampleStream(rate, target_rate_hz, 1, dtype="float32")
@@ -85,28 +91,26 @@ def _array_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield ((part - offset) / scale).astype(np.float32).reshape(len(part), -1)
 
 
-def _file_blocks(path: Path) -> tuple[int, Iterator[np.ndarray]]:
+def _file_blocks(source: Path | io.BytesIO, where: str, size: int) -> tuple[int, Iterator[np.ndarray]]:
     """A file's rate, and its parts, [frames, channels] each. The file is opened now and read later."""
     import soundfile
 
-    if not path.is_file():
-        raise InvalidAudioError(f"{path} is {'no file' if path.exists() else 'not there'}")
-    if path.stat().st_size == 0:
-        raise InvalidAudioError(f"{path} is empty: a file of 0 bytes")
+    if size == 0:
+        raise InvalidAudioError(f"{where} is empty: a file of 0 bytes")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(source)
     except (soundfile.SoundFileError, OSError) as error:
-        raise InvalidAudioError(f"{path} cannot be read as audio: {_reason(error)}") from error
+        raise InvalidAudioError(f"{where} cannot be read as audio: {_reason(error)}") from error
 
     def parts() -> Iterator[np.ndarray]:
-        read = 0
+        read, block = 0, min(BLOCK_FRAMES, max(1, BLOCK_SAMPLES // file.channels))
         with file:
             while True:
                 try:
-                    part = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+                    part = file.read(block, dtype="float32", always_2d=True)
                 except soundfile.SoundFileError as error:
                     raise InvalidAudioError(
-                        f"{path} is damaged or cut off after {read / file.samplerate:.2f} s: {_reason(error)}"
+                        f"{where} is damaged or cut off after {read / file.samplerate:.2f} s: {_reason(error)}"
                     ) from error
                 if not len(part):
                     break
@@ -114,7 +118,7 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[np.ndarray]]:
                 yield part
             if read < file.frames and file.format in _EXACT_LENGTHS:
                 raise InvalidAudioError(
-                    f"{path} is cut off: it holds {read / file.samplerate:.2f} s of the "
+                    f"{where} is cut off: it holds {read / file.samplerate:.2f} s of the "
                     f"{file.frames / file.samplerate:.2f} s that it promises"
                 )
 

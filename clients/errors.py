@@ -20,6 +20,7 @@ ClientError
 │   ├── UnsupportedError             UNIMPLEMENTED: the server does not offer this call
 │   └── ServerError                  any other status
 ├── UnexpectedReplyError             the server answered, but not what its own description promises
+├── ScoringError                     a scoring job cannot go on now; what it has done is kept
 └── ProverError                      the theorem prover could not be run
     └── ProverMissingError           it is not installed
 
@@ -122,6 +123,10 @@ class ServerError(RequestError):
 
 class UnexpectedReplyError(ClientError):
     """The server answered, but not what its own description promises."""
+
+
+class ScoringError(ClientError):
+    """A scoring job cannot go on now: too many rows failed, or the server is gone. What it has done is kept."""
 
 
 class ProverError(ClientError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, Union
@@ -13,17 +14,20 @@ from neurips16.clients.errors import InvalidImageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ImageSource = Union[str, "os.PathLike[str]", np.ndarray, "Image"]
+ImageSource = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
 
 BITS_16 = 257  # 65535 / 255
+# Pillow knows some forty. Of those that nobody sends, one is a program (EPS, which it hands to Ghostscript), and the
+# readers of the others are old and little tried.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read_image(source: ImageSource) -> np.ndarray:
     """An image as uint8 [H, W, 3] in RGB.
 
-    Of a file: turned as its EXIF orientation says, 16 bits scaled to 8, CMYK and palettes converted, what is
-    transparent laid on white. An array is uint8 [H, W, 3], [H, W, 4] (with opacity) or [H, W].
+    Of a file, or its bytes: turned as its EXIF orientation says, 16 bits scaled to 8, CMYK and palettes converted,
+    what is transparent laid on white. An array is uint8 [H, W, 3], [H, W, 4] (with opacity) or [H, W].
 
     Raises:
         InvalidImageError: it cannot be read, is cut off, has several frames or more pixels than Pillow takes for
@@ -35,11 +39,12 @@ def read_image(source: ImageSource) -> np.ndarray:
         return _of_array(source)
     if isinstance(source, Image.Image):
         return _to_rgb(source, "the image")
-    name = os.fspath(source)
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+    name = file if isinstance(file, str) else "the image"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(name) as opened:
+            with Image.open(file, formats=FORMATS) as opened:
                 # A camera's MPO holds previews behind the picture; several frames of any other kind are a question.
                 frames = getattr(opened, "n_frames", 1)
                 if frames > 1 and opened.format != "MPO":

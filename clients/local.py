@@ -1,0 +1,241 @@
+"""Models in this process: a client's operations answered from a model repository's ONNX files, as a server would.
+
+`LocalClient` takes the place of `Client` where a server would only be in the way, as on the machines of a batch job.
+It is given the same messages and gives the same answers, so every operation of this room works with it unchanged; what
+a server's configuration tells is read from the specification inside the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+from google.protobuf.message import Message
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+from neurips16.clients import codec
+from neurips16.clients.codec import Operation
+from neurips16.clients.errors import (
+    ClientError,
+    InvalidInputError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    RequestError,
+    ServerError,
+    UnsupportedError,
+)
+
+T = TypeVar("T")
+
+METADATA_KEY = "neurips16.spec"  # under which an exported file carries its specification
+MODEL_FILE = "model.onnx"
+CPU = "CPUExecutionProvider"
+_LOG_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """One version of a model, loaded."""
+
+    version: str
+    config: model_config_pb2.ModelConfig
+    sha256: str  # of the file
+    session: Any  # onnxruntime.InferenceSession
+
+
+class LocalClient:
+    """Runs the models of a repository (MODEL/VERSION/model.onnx, the newest version of each) on this machine's CPU.
+
+    Args:
+        repository: its folder.
+        threads: inside one operator of a model.
+        op_library: `libneurips16_ops.so`; without it our own operators run as the function bodies in the file.
+
+    Raises:
+        InvalidInputError: there is no such folder.
+
+    May be used by several threads at a time. A model is loaded when it is first asked for.
+    """
+
+    def __init__(
+        self, repository: str | Path, *, threads: int = 1, op_library: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.repository = Path(repository)
+        if not self.repository.is_dir():
+            raise InvalidInputError(f"{repository} is no folder: give a model repository such as serving/models")
+        self._threads = threads
+        self._op_library = op_library
+        self._lock = threading.Lock()
+        self._models: dict[str, LocalModel] = {}
+
+    def run(self, operation: Operation[T]) -> T:
+        """Perform an operation; see `Client.run`."""
+        step = partial(next, operation)
+        while True:
+            try:
+                group = step()
+            except StopIteration as stop:
+                return stop.value
+            try:
+                step = partial(operation.send, [rpc.decode(self.answer(rpc.method, rpc.request)) for rpc in group])
+            except ClientError as error:
+                step = partial(operation.throw, error)
+
+    def answer(self, method: str, request: Any) -> Message:
+        """The reply to a request of the service GRPCInferenceService.
+
+        Args:
+            method: ``ModelInfer``, ``ModelConfig`` or ``ModelMetadata``; all else is a server's.
+            request: its request message.
+
+        Raises:
+            RequestError: as a server would refuse it.
+        """
+        if method == "ModelInfer":
+            return _infer(self.model(request.model_name), request)
+        if method == "ModelConfig":
+            return service_pb2.ModelConfigResponse(config=self.model(request.name).config)
+        if method == "ModelMetadata":
+            return service_pb2.ModelMetadataResponse(name=request.name, versions=[self.model(request.name).version])
+        raise UnsupportedError(
+            f"{method} is a server's: models in this process only infer", code=grpc.StatusCode.UNIMPLEMENTED
+        )
+
+    def model(self, name: str) -> LocalModel:
+        """A model, loaded.
+
+        Raises:
+            ModelNotFoundError: the repository has none of this name.
+            InvalidInputError: its file cannot be loaded, or carries no specification.
+        """
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = self._load(name)
+            return self._models[name]
+
+    def close(self) -> None:
+        """Let go of the models."""
+        self._models.clear()
+
+    def _load(self, name: str) -> LocalModel:
+        versions = [
+            folder.name
+            for folder in (self.repository / name).glob("*/")
+            if folder.name.isdecimal() and (folder / MODEL_FILE).is_file()
+        ]
+        if not versions:
+            known = sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+            raise ModelNotFoundError(
+                f"{self.repository} has no model {name!r}: it has {', '.join(known) or 'none'}",
+                code=grpc.StatusCode.NOT_FOUND,
+                model=name,
+            )
+        version = max(versions, key=int)
+        path = self.repository / name / version / MODEL_FILE
+        session = make_session(path, threads=self._threads, op_library=self._op_library)
+        spec = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if spec is None:
+            raise InvalidInputError(f"{path} carries no specification: it was not written by `neurips16 export`")
+        return LocalModel(version, _config(json.loads(spec)), hashlib.sha256(path.read_bytes()).hexdigest(), session)
+
+
+def make_session(path: Path, *, threads: int, op_library: str | os.PathLike[str] | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU, with so many threads inside an operator and operators in turn.
+
+    Raises:
+        InvalidInputError: the file or the library cannot be loaded, or ONNX Runtime is not there.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise InvalidInputError("models in this process need ONNX Runtime: pip install 'neurips16[batch]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    try:
+        if op_library is not None:
+            options.register_custom_ops_library(str(Path(op_library).resolve()))
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=[CPU])
+    except _runtime_errors() as error:
+        raise InvalidInputError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime throws; its classes have no common base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    return (
+        ort.EPFail,
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.InvalidProtobuf,
+        ort.NoSuchFile,
+        ort.NotImplemented,
+        ort.RuntimeException,
+    )
+
+
+def _config(spec: dict[str, Any]) -> model_config_pb2.ModelConfig:
+    """The specification as a server's configuration tells it."""
+    config = model_config_pb2.ModelConfig(
+        name=spec["name"], backend="onnxruntime", max_batch_size=spec["max_batch_size"]
+    )
+    for tensors, said in ((spec["inputs"], config.input), (spec["outputs"], config.output)):
+        for tensor in tensors:
+            datatype = "TYPE_STRING" if tensor["dtype"] == "BYTES" else f"TYPE_{tensor['dtype']}"
+            dims = tensor["dims"][config.max_batch_size > 0 :]
+            said.add(name=tensor["name"], data_type=datatype, dims=[d if isinstance(d, int) else -1 for d in dims])
+    for key, value in spec["parameters"].items():
+        config.parameters[key].string_value = value
+    return config
+
+
+def _infer(model: LocalModel, request: Any) -> Message:
+    feed = {}
+    for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
+        dtype, _ = codec.DTYPES[tensor.datatype]
+        if dtype.kind == "O":
+            raise _refused(model, f"input {tensor.name!r} holds texts, which models in this process do not take")
+        feed[tensor.name] = np.frombuffer(raw, dtype).reshape(tuple(tensor.shape))
+    known = {tensor.name for tensor in model.config.output}
+    names = [output.name for output in request.outputs] or sorted(known)
+    if unknown := set(names) - known:
+        raise _refused(model, f"it has no output {', '.join(sorted(unknown))}")
+    arrays = _run(model, names, feed)
+    reply = service_pb2.ModelInferResponse(model_name=model.config.name, model_version=model.version)
+    for name, array in zip(names, arrays, strict=True):
+        datatype, shape, raw = codec.encode_tensor(name, array)
+        reply.outputs.add(name=name, datatype=datatype, shape=shape)
+        reply.raw_output_contents.append(raw)
+    return reply
+
+
+def _run(model: LocalModel, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+    try:
+        return model.session.run(names, feed)
+    except (InvalidArgument, ValueError) as error:  # ValueError: an input of the graph is not given
+        raise _refused(model, str(error)) from error
+    except _runtime_errors() as error:
+        raise ServerError(
+            f"model {model.config.name!r} failed: {error}", code=grpc.StatusCode.INTERNAL, model=model.config.name
+        ) from error
+
+
+def _refused(model: LocalModel, why: str) -> RequestError:
+    name = model.config.name
+    return InvalidRequestError(
+        f"model {name!r} refused its input: {why}", code=grpc.StatusCode.INVALID_ARGUMENT, model=name
+    )

@@ -1,0 +1,88 @@
+"""Puts shards onto workers: Daft does it, in processes of this machine or on a Ray cluster.
+
+To Daft a shard is one row, and scoring it a function with a state. Since a shard may be scored twice without harm, the
+engine is free to try again what it lost.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from neurips16.clients.errors import InvalidInputError, ScoringError
+from neurips16.clients.score_worker import ScoreJob, ShardOutcome, ShardWorker  # first: it says how Daft is imported
+
+import daft  # isort: skip
+from daft import DataType  # isort: skip
+
+_OUTCOME = DataType.struct(
+    {"shard": DataType.int64(), "rows": DataType.int64(), "failed": DataType.int64(), "stopped": DataType.string()}
+)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def use_ray(address: str) -> int:
+    """Make a Ray cluster the engine of this process; returns its cores.
+
+    Args:
+        address: HOST:PORT, ray://HOST:PORT, or ``auto`` for a cluster that runs on this machine.
+
+    Raises:
+        InvalidInputError: Ray is not installed, or no cluster is there.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise InvalidInputError("--ray needs Ray: pip install 'neurips16[ray]'") from error
+    try:
+        ray.init(
+            address=address,
+            ignore_reinit_error=True,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"DAFT_ANALYTICS_ENABLED": "0"}},
+        )
+    except (ConnectionError, ValueError) as error:
+        raise InvalidInputError(f"no Ray cluster answers at {address}: {error}") from error
+    daft.set_runner_ray(noop_if_initialized=True)
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def score_shards(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: bool) -> Iterator[ShardOutcome]:
+    """Score shards, and tell of each when it is done, in order.
+
+    Args:
+        job: what is to be done.
+        shards: their numbers.
+        workers: processes on this machine, or actors on the cluster.
+        on_ray: see `use_ray`; else the engine that is embedded in this process.
+
+    Raises:
+        ScoringError: a worker was killed, or failed for another reason than its rows.
+    """
+    worker = daft.cls(_Worker, max_concurrency=workers, use_process=None if on_ray else True)(job)
+    frame = daft.from_pydict({"shard": list(shards)})
+    if on_ray:
+        frame = frame.into_partitions(len(shards))  # what moves to a worker is a partition
+    scored = frame.select(worker.score(frame["shard"]).alias("outcome"))
+    try:
+        for row in scored.iter_rows(results_buffer_size=None if on_ray else 1):
+            yield ShardOutcome(**row["outcome"])
+    except RuntimeError as error:  # Daft's, for a worker that was killed, or whose code failed: its traceback is in it
+        raise ScoringError(f"a worker failed; what is done is kept: {error}") from error
+
+
+class _Worker:
+    """The class of which each worker makes one instance."""
+
+    def __init__(self, job: ScoreJob) -> None:
+        self._worker = ShardWorker(job)
+
+    @daft.method.batch(return_dtype=_OUTCOME, batch_size=1)
+    def score(self, shards: Any) -> list[dict[str, Any]]:
+        return [asdict(self._worker.score(shard)) for shard in shards.to_pylist()]

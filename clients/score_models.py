@@ -1,0 +1,89 @@
+"""The models that a scoring job is bound to: what they are is asked once, and every request names their version.
+
+So a job never mixes two versions of a model, whatever the server loads meanwhile, and asks for nothing twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import TypeVar
+
+from tritonclient.grpc import service_pb2
+
+from neurips16.clients import codec
+from neurips16.clients.codec import ModelConfig, Operation, Rpc
+from neurips16.clients.errors import ClientError, UnexpectedReplyError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BoundModel:
+    """One version of one model."""
+
+    version: str
+    config: ModelConfig
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what its server tells about it: tensors, labels, rates, the build."""
+        config = self.config
+        facts = [
+            [dataclasses.astuple(t) for t in (*config.inputs, *config.outputs)],
+            dict(config.parameters),
+        ]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def bind(names: Iterable[str]) -> Operation[dict[str, BoundModel]]:
+    """Ask for the newest version of each model.
+
+    Raises:
+        RequestError: a model is not there.
+    """
+    names = list(names)
+    configs = yield [codec.model_config(name) for name in names]
+    versions = yield [_versions(name) for name in names]
+    bound = {}
+    for name, config, known in zip(names, configs, versions, strict=True):
+        if not known or not all(version.isdecimal() for version in known):
+            raise UnexpectedReplyError(f"model {name!r} has versions {known}, expected whole numbers")
+        bound[name] = BoundModel(max(known, key=int), config)
+    return bound
+
+
+def pinned(operation: Operation[T], models: Mapping[str, BoundModel]) -> Operation[T]:
+    """``operation``, held to these models: it is told what is known of them, and infers with these versions."""
+    step = partial(next, operation)
+    while True:
+        try:
+            calls = iter(step())
+        except StopIteration as stop:
+            return stop.value
+        try:
+            first = next(calls, None)
+            group = calls if first is None else chain([first], calls)
+            if first is not None and first.method == "ModelConfig":
+                answers: list = [models[rpc.model].config for rpc in group]
+            else:
+                answers = yield (_of_version(rpc, models) for rpc in group)
+        except ClientError as error:
+            step = partial(operation.throw, error)
+        else:
+            step = partial(operation.send, answers)
+
+
+def _versions(name: str) -> Rpc[list[str]]:
+    request = service_pb2.ModelMetadataRequest(name=name)
+    return Rpc("ModelMetadata", request, lambda reply: list(reply.versions), model=name)
+
+
+def _of_version(rpc: Rpc, models: Mapping[str, BoundModel]) -> Rpc:
+    rpc.request.model_version = models[rpc.model].version
+    return rpc
