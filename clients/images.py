@@ -19,7 +19,7 @@ ImageSource = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
 BITS_16 = 257  # 65535 / 255
 # Pillow knows some forty. Of those that nobody sends, one is a program (EPS, which it hands to Ghostscript), and the
 # readers of the others are old and little tried.
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from neurips16.clients.errors import InvalidInputError
+from neurips16.clients.images import read_image
 
 GAP = 2  # pixels between two pictures of a grid, before it is enlarged
 BACKGROUND = 96
@@ -21,14 +22,10 @@ def read_picture(path: str | Path, channels: int = 1) -> np.ndarray:
     """A picture as uint8 [H, W, channels]; 1 channel is grey, 3 are red, green and blue.
 
     Raises:
-        InvalidInputError: the file cannot be read as a picture.
+        InvalidImageError: see `neurips16.clients.images.read_image`.
     """
-    try:
-        with Image.open(path) as picture:
-            array = np.array(picture.convert("L" if channels == 1 else "RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise InvalidInputError(f"{path} cannot be read as a picture: {error}") from error
-    return array.reshape(*array.shape[:2], channels)
+    array = read_image(path)
+    return np.asarray(Image.fromarray(array).convert("L"))[:, :, None] if channels == 1 else array
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
     ExportError                     something about an exported model is wrong
     ├── SpecError (ValueError)      a specification contradicts itself, or a file carries none    (export/spec.py)
+    │   └── ExternalDataError       an ONNX file reads weights from outside its own folder
     ├── SignatureError              the graph's tensors are not what the specification says
     ├── OperatorError               the graph's own operators are not those that the specification names
     ├── ParityError                 a station's answer differs from torch's

@@ -4,7 +4,7 @@ A `ModelSpec` travels inside the exported file (JSON in ``metadata_props``), so 
 its Triton configuration, to check it and to describe it to a client. This module is free of torch and of onnxruntime:
 it is the only one that `neurips16.serving` takes from this room.
 
-Its one exception, `SpecError`, belongs to the tree in ``export/errors.py``.
+Its exceptions, `SpecError` and `ExternalDataError`, belong to the tree in ``export/errors.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class SpecError(ExportError, ValueError):
     """A specification that contradicts itself, or an ONNX file that carries none."""
 
     exit_status = 2
+
+
+class ExternalDataError(SpecError):
+    """An ONNX file that would read weights from a file outside its own folder."""
 
 
 @dataclass(frozen=True)
@@ -301,19 +306,50 @@ def read_spec(model: str | Path | Any) -> ModelSpec:
     """The specification inside an ONNX file (a path, or an ``onnx.ModelProto``).
 
     Raises:
-        SpecError: the file carries no specification of ours.
+        SpecError: the file carries no specification of ours; also as `open_model`.
     """
     where = "the model"
     if isinstance(model, (str, Path)):
-        import onnx
-        from google.protobuf.message import DecodeError
-
         where = str(model)
-        try:
-            model = onnx.load(where, load_external_data=False)
-        except DecodeError as error:
-            raise SpecError(f"{where} is not an ONNX file: {error}") from error
+        model = open_model(model)
     for prop in model.metadata_props:
         if prop.key == METADATA_KEY:
             return ModelSpec.from_json(prop.value)
     raise SpecError(f"{where} carries no {METADATA_KEY!r} metadata: it was not written by `neurips16 export`")
+
+
+def open_model(path: str | Path) -> Any:
+    """The ``onnx.ModelProto`` in a file of any origin, without the weights that it keeps in other files.
+
+    Raises:
+        SpecError: it is no ONNX file.
+        ExternalDataError: it names a file that is not in its own folder, or below.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = Path(path)
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise SpecError(f"{path} is not an ONNX file: {error}") from error
+    folder = path.parent.resolve()
+    for location in _external_files(model):
+        # ONNX Runtime looks, too, but not every release of it does.
+        if Path(location).is_absolute() or not (folder / location).resolve().is_relative_to(folder):
+            raise ExternalDataError(
+                f"{path} keeps weights in {location!r}, which leads out of its folder: a model reads from its own "
+                "folder only; save it anew in one file"
+            )
+    return model
+
+
+def _external_files(message: Any) -> Iterator[str]:
+    """The files that the tensors of a message name, wherever they are: graphs, subgraphs, functions, attributes."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield from (entry.value for entry in message.external_data if entry.key == "location")
+        return
+    for part, value in message.ListFields():
+        if part.message_type is not None:
+            for child in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from _external_files(child)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurips16.export.spec import SpecError, read_spec
+from neurips16.export.spec import SpecError, open_model, read_spec
 from neurips16.serving.errors import ReleaseError
 
 OP_LIBRARY_API = 21  # what libneurips16_ops.so is compiled against
@@ -106,11 +106,9 @@ def preflight(model: str | Path | Any, release: Release | str | None = None) -> 
         release = get_release(release)
     where = "the model"
     if isinstance(model, (str, Path)):
-        import onnx
-
         where = str(model)
-        spec = read_spec(model)  # first, since it explains a file that is no ONNX file at all
-        model = onnx.load(where, load_external_data=False)
+        spec = read_spec(model)  # first: it says which file it was
+        model = open_model(model)
     else:
         spec = read_spec(model)
 

@@ -18,7 +18,16 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from neurips16.export.spec import DTYPES, ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
+from neurips16.export.spec import (
+    DTYPES,
+    ExternalDataError,
+    ModelSpec,
+    SpecError,
+    StateSpec,
+    TensorSpec,
+    open_model,
+    read_spec,
+)
 from neurips16.serving.errors import RepositoryError
 from neurips16.serving.release import Release, preflight
 
@@ -183,6 +192,7 @@ def newest_model(model_dir: str | Path) -> Path | None:
 def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]:
     config_path, model_path = model_dir / CONFIG_FILE, newest_model(model_dir)
     configured = config_path.is_file()
+    _refuse_files_from_elsewhere(model_dir)
     ours = configured and config_path.read_bytes().startswith(HEADER.encode())
     if configured and not ours:
         read_config(config_path)
@@ -202,6 +212,17 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]
         ) from error
     except OSError as error:
         raise RepositoryError(f"model {model_dir.name!r}: cannot write its configuration: {error}") from error
+
+
+def _refuse_files_from_elsewhere(model_dir: Path) -> None:
+    """Look into every version, ours or not, that the server might open."""
+    for path in sorted(model_dir.glob("[0-9]*/**/*.onnx")):
+        try:
+            open_model(path)
+        except ExternalDataError as error:
+            raise RepositoryError(f"model {model_dir.name!r}: {error}") from error
+        except SpecError:  # no ONNX file: what is said of it elsewhere, or by the server, says more
+            continue
 
 
 def _is_ours(model_path: Path) -> bool:

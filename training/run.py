@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-from neurips16.training.system import System, find_system
+from neurips16.training.system import System, find_system, read_checkpoint
 
 LAST = "last.ckpt"
 STEPS_PER_CHECKPOINT = 100  # what a killed run loses at most
@@ -66,6 +66,9 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
     torch.set_flush_denormal(True)
     system = find_system(system_name)
     output.mkdir(parents=True, exist_ok=True)
+    resume = output / LAST
+    if resume.exists():
+        read_checkpoint(resume)  # Lightning would refuse one that holds code, too, later and in many lines
     every_epoch = ModelCheckpoint(
         dirpath=output,
         filename="epoch{epoch:03d}",
@@ -95,7 +98,6 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
                 "callbacks": [every_epoch, latest],
             },
         )
-    resume = output / LAST
     if resume.exists():
         _log.warning("continuing from %s", resume)
     line.trainer.fit(line.model, line.datamodule, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)

@@ -21,6 +21,7 @@ from neurips16.training.errors import CheckpointError
 from neurips16.training.layers.soundnet_layers import TRUNKS
 from neurips16.training.soundnet import SoundNet
 from neurips16.training.system import CHECKPOINT_KEY, load_module
+from neurips16.training.tensor_file import read_tensor_file
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var"}  # ours -> NumPy's
 _CONV = {"weight": "weights", "bias": "biases"}
@@ -36,10 +37,7 @@ def load_soundnet(path: str | Path) -> SoundNet:
     path = Path(path)
     if path.suffix == ".npy":
         return from_numpy(read_dictionary(path))
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, … for a file of another kind
-        raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error
+    content = read_tensor_file(path)
     if isinstance(content, Mapping) and CHECKPOINT_KEY in content:
         network = load_module(path, "soundnet")
         assert isinstance(network, SoundNet)
@@ -134,8 +132,9 @@ def read_dictionary(path: Path) -> dict[str, dict[str, np.ndarray]]:
             if dtype != np.object_:
                 raise ValueError(f"it holds an array of {dtype}, not a dictionary")
             content = _ArraysOnly(file).load()
-    except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{path} cannot be read as a dictionary of arrays: {error}") from error
+    except Exception as error:  # an unpickler of a damaged file raises whatever its steps do, MemoryError included
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} cannot be read as a dictionary of arrays: {reason}") from error
     content = content.item() if isinstance(content, np.ndarray) and content.shape == shape == () else content
     nested = isinstance(content, dict) and all(
         isinstance(layer, dict) and all(isinstance(value, np.ndarray) for value in layer.values())

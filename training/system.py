@@ -19,6 +19,7 @@ import lightning
 import torch
 
 from neurips16.training.errors import CheckpointError, UnknownSystemError
+from neurips16.training.tensor_file import read_tensor_file
 
 PRESETS = Path(__file__).parent / "presets"
 GROUP = "neurips16.systems"
@@ -100,12 +101,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing, is no checkpoint, or was not written by `neurips16 train`.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"the checkpoint {path} does not exist") from error
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, … for a file of another kind
-        raise CheckpointError(f"{path} cannot be read as a checkpoint of tensors and plain values: {error}") from error
+    checkpoint = read_tensor_file(path)
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise CheckpointError(f"{path} was not written by `neurips16 train`: it does not name its system")
     return checkpoint

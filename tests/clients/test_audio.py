@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -102,3 +105,33 @@ def test_a_flac_that_is_cut_off(tmp_path):
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(InvalidAudioError, match="cut off"):
         read(cut)
+
+
+def peak_bytes(path) -> int:
+    """The memory that reading a file takes at most."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(InvalidAudioError):
+            for _ in sound_blocks(path, None, RATE):
+                pass
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_claims_weeks_of_sound_takes_no_memory(tmp_path):
+    path = tmp_path / "x.flac"
+    soundfile.write(path, np.zeros((1000, 8)), RATE)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F  # the 36 bits of the number of samples: 69 billion
+    content[22:26] = b"\xff" * 4
+    path.write_bytes(content)
+    assert soundfile.info(path).frames == 2**36 - 1
+    with pytest.raises(InvalidAudioError, match="cut off"):
+        read(path)
+    assert peak_bytes(path) < 16 << 20
+
+
+def test_a_thousand_channels_are_read_in_smaller_blocks(tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.zeros((4000, 1000), np.int16), RATE)  # 16 MB as float32
+    assert peak_bytes(tmp_path / "x.wav") < 12 << 20

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import resource
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from PIL import Image
 
 from neurips16.clients.errors import InvalidImageError
 from neurips16.clients.images import read_image
+from neurips16.clients.pictures import read_picture
 
 
 @pytest.fixture
@@ -116,6 +120,42 @@ def test_an_image_that_would_fill_the_memory(tmp_path):
         warnings.simplefilter("error")
         with pytest.raises(InvalidImageError, match="too many pixels"):
             read_image(tmp_path / "x.png")
+
+
+def png_header(width, height):
+    """A PNG of a few bytes that claims so many pixels."""
+    head = struct.pack(">II5B", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+CLAIMS = {
+    "png": png_header(100_000, 100_000),
+    "bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 100_000, 100_000, 1, 24, 0, 0, 0, 0, 0, 0),
+    "ppm": b"P6 100000 100000 255\n" + bytes(100),
+    "gif": b"GIF89a"
+    + struct.pack("<HHBBB", 65_000, 65_000, 0, 0, 0)
+    + b",\0\0\0\0\xe8\xfd\xe8\xfd\0\x02\x02\x44\x01\0;",
+}
+
+
+@pytest.mark.parametrize("kind", CLAIMS)
+def test_a_header_that_claims_an_enormous_image_takes_no_memory(tmp_path, kind):
+    (tmp_path / f"x.{kind}").write_bytes(CLAIMS[kind])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for read in (read_image, read_picture):
+        with pytest.raises(InvalidImageError, match="too many pixels"):
+            read(tmp_path / f"x.{kind}")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
+
+
+def test_a_program_is_no_image(tmp_path, colours):
+    Image.fromarray(colours).save(tmp_path / "x.eps")  # which Pillow would hand to Ghostscript
+    with pytest.raises(InvalidImageError, match="no image of a known format"):
+        read_image(tmp_path / "x.eps")
 
 
 def test_values_whose_range_is_not_known(tmp_path):

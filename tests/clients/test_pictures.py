@@ -42,8 +42,8 @@ def test_an_animation_holds_every_frame(tmp_path, images):
 
 def test_what_is_no_picture_is_refused(tmp_path, images):
     (tmp_path / "text.png").write_text("no picture")
-    for name in ("text.png", "absent.png"):
-        with pytest.raises(InvalidInputError, match="cannot be read as a picture"):
+    for name, reason in (("text.png", "no image of a known format"), ("absent.png", "does not exist")):
+        with pytest.raises(InvalidInputError, match=reason):
             read_picture(tmp_path / name)
     with pytest.raises(InvalidInputError, match=r"cannot be written: .*; name a \.png or a \.gif file"):
         write_picture(tmp_path / "picture.nonsense", images[0])

@@ -12,6 +12,7 @@ from neurips16.export.errors import ExportError
 from neurips16.export.spec import (
     EXACT,
     METADATA_KEY,
+    ExternalDataError,
     MetricGate,
     ModelSpec,
     Op,
@@ -20,6 +21,7 @@ from neurips16.export.spec import (
     TensorSpec,
     Tolerance,
     embed_spec,
+    open_model,
     read_spec,
 )
 
@@ -84,6 +86,40 @@ def test_files_without_a_specification_are_refused(tmp_path) -> None:
     (tmp_path / "text.onnx").write_bytes(b"\xff\xff no model")
     with pytest.raises(SpecError, match="is not an ONNX file"):
         read_spec(tmp_path / "text.onnx")
+
+
+def keeps_weights_in(location: str, where: str = "initializer") -> onnx.ModelProto:
+    """A model one of whose tensors is said to lie in another file."""
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="offset", value="0")
+    tensor.external_data.add(key="location", value=location)
+    constant = helper.make_node("Constant", [], ["c"], value=tensor)
+    if where == "initializer":
+        return helper.make_model(helper.make_graph([], "g", [], [], initializer=[tensor]))
+    if where == "function":
+        body = helper.make_function("ours", "F", [], ["c"], [constant], [helper.make_opsetid("", 17)])
+        return helper.make_model(helper.make_graph([], "g", [], []), functions=[body])
+    branch = helper.make_graph([constant], "branch", [], [])
+    node = helper.make_node("If", ["yes"], [], then_branch=branch, else_branch=branch)
+    return helper.make_model(helper.make_graph([node], "g", [], []))
+
+
+@pytest.mark.parametrize("where", ["initializer", "function", "branch"])
+def test_weights_come_from_the_model_s_own_folder(tmp_path, where) -> None:
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(bytes(16))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "here").symlink_to(folder / "sub")
+    path = folder / "model.onnx"
+    for location in ("../secret", str(tmp_path / "secret"), "link", "sub/../../secret", "here/../../secret"):
+        onnx.save(keeps_weights_in(location, where), path)
+        with pytest.raises(ExternalDataError, match=r"model\.onnx keeps weights in .* out of its folder") as caught:
+            read_spec(path)
+        assert location in str(caught.value)
+    for location in ("weights", "sub/weights", "here/weights", "sub/../weights"):
+        path.write_bytes(keeps_weights_in(location, where).SerializeToString())
+        assert open_model(path).graph.name == "g"
 
 
 def test_spec_error_belongs_to_the_tree() -> None:

@@ -214,6 +214,29 @@ class TestProviders:
             self.make(double_file, kind="CPU", optimization=accelerators)
 
 
+@pytest.mark.parametrize("location", ["../secret", "/secret", "link"])
+def test_the_runtime_itself_reads_no_weights_from_elsewhere(tmp_path, location):
+    """What an admin has the server load is not seen by `neurips16 serve`."""
+    from ort_session import make_plain_session
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "secret").write_bytes(np.float32(2).tobytes())
+    (tmp_path / "model" / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "model" / "weights").write_bytes(np.float32(2).tobytes())
+    model = times(2)
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    entry = weight.external_data.add(key="location", value="weights")
+    path = tmp_path / "model" / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    make_plain_session(str(path), config())
+    entry.value = str(tmp_path / "secret") if location == "/secret" else location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.Fail, match="External data path validation failed"):
+        make_plain_session(str(path), config())
+
+
 class TestTensors:
     def read(self, model):
         from ort_tensors import read_tensors

@@ -268,6 +268,21 @@ class TestPrepare:
         (tmp_path / "README.md").touch()
         assert prepare(tmp_path) == []
 
+    def test_no_version_reads_weights_from_another_folder(self, tmp_path) -> None:
+        """Also of a model with a configuration of its own, and of a version that is not the newest."""
+        (tmp_path / "secret").write_bytes(bytes(16))
+        tensor = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="../../../secret")
+        graph = helper.make_graph([], "g", [], [], initializer=[tensor])
+        repository = tmp_path / "models"
+        save_model(repository / "foreign" / "2", None)
+        (repository / "foreign" / "config.pbtxt").write_text('platform: "onnxruntime_onnx"\n')
+        assert prepare(repository) == []
+        (repository / "foreign" / "1").mkdir()
+        (repository / "foreign" / "1" / "model.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+        with pytest.raises(RepositoryError, match=r"'foreign': .*1/model\.onnx keeps weights in '../../../secret'"):
+            prepare(repository)
+
     def test_every_model_that_cannot_be_served_is_named_with_a_remedy(self, tmp_path) -> None:
         save_model(tmp_path / "a_foreign" / "1", None)
         (tmp_path / "b_empty" / "1").mkdir(parents=True)

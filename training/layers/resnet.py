@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurips16.training.errors import CheckpointError
+from neurips16.training.tensor_file import read_tensor_file
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 BOTTLENECK_DEPTHS = (50, 101, 152)
@@ -204,10 +205,7 @@ def load_imagenet_weights(network: ResNet, path: str | Path) -> None:
     Raises:
         CheckpointError: the file cannot be read, lacks tensors, or has others or other shapes; all are listed.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises OSError, RuntimeError, UnpicklingError, EOFError, …
-        raise CheckpointError(f"{path} cannot be read as a state-dict of tensors: {error}") from error
+    found = read_tensor_file(path)
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{path} holds a {type(found).__name__}, expected a state-dict of tensors")
     own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
