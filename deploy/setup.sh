@@ -50,6 +50,7 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 if [ "$extra" = dev ]; then
+    deploy/prometheus.sh "$venv" || say "going on without Prometheus: the tests of alerts and dashboard are skipped"
     deploy/onnxruntime_headers.sh "$venv" || say "going on without the native kernels: models run on their function bodies"
     # Asked for by its exact version first: an open range would take a build with several GB of CUDA libraries.
     say "installing torch"

@@ -1,0 +1,118 @@
+"""The chart, rendered by Helm's own engine, and a real Triton that is started with the command line in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))  # for deploy_tools
+
+from deploy_tools import CHART, DEPLOY, MODEL, ROOT, TOKEN, container, free_port
+
+
+@pytest.fixture(scope="session")
+def render() -> Iterator[Callable[..., list[dict]]]:
+    """Renders the chart with values, given as keywords; the manifests."""
+    helm = pytest.importorskip("helm_python", reason="Helm's engine comes with pip: neurips16[deploy]")
+    with helm.Chart.load(CHART) as chart:
+
+        def render(**values: object) -> list[dict]:
+            texts = chart.render(values, name="demo", namespace="models")
+            documents = [d for path, text in texts.items() if path.endswith(".yaml") for d in yaml.safe_load_all(text)]
+            return [document for document in documents if document]
+
+        yield render
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What deploy/compose/certificates.sh makes for localhost."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the certificates are made with openssl, which is not here")
+    folder = tmp_path_factory.mktemp("tls") / "tls"
+    script = DEPLOY / "compose/certificates.sh"
+    subprocess.run([script, folder, "localhost", "127.0.0.1"], check=True, capture_output=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the real Triton is."""
+
+    grpc: str
+    http: str
+    metrics: str
+
+
+@pytest.fixture(scope="session")
+def triton(render, certificates, tmp_path_factory) -> Iterator[Server]:
+    """Triton from pip, with the chart's own command line but for folders, addresses and ports."""
+    if importlib.util.find_spec("pytriton") is None:
+        pytest.skip("nvidia-pytriton is not installed: pip install 'neurips16[serving]'")
+    from neurips16.serving.binary import find_triton
+    from neurips16.serving.process import ServerProcess
+    from neurips16.serving.runtime import Runtime
+
+    repository = tmp_path_factory.mktemp("models")
+    shutil.copytree(ROOT / "serving/models" / MODEL, repository / MODEL)
+    ports = {old: free_port() for old in ("8000", "8001", "8002")}
+    arguments = []
+    for argument in container(render(gpu={"count": 0}))["args"]:
+        option, value = argument.split("=", 1)
+        value = str(ports.get(value, value))
+        for old, new in (
+            ("/models", str(repository)),
+            ("/etc/neurips16/tls", str(certificates)),
+            ("0.0.0.0", "127.0.0.1"),
+            ("$(NEURIPS16_ADMIN_TOKEN)", TOKEN),
+        ):
+            value = value.replace(old, new)
+        arguments.append(f"{option}={value}")
+
+    binary = find_triton()
+    runtime = Runtime.create(binary)
+    arguments.append(f"--backend-directory={runtime.backends}")
+    arguments.append(f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}")
+    log: list[str] = []
+    environment = {**runtime.environment(), "CUDA_VISIBLE_DEVICES": ""}
+    process = ServerProcess([str(binary.executable), *arguments], environment, runtime.leftovers(), 40.0, log.append)
+    process.start()
+    server = Server(*(f"localhost:{ports[old]}" for old in ("8001", "8000", "8002")))
+    try:
+        deadline = time.monotonic() + 120
+        while status(f"http://{server.http}/v2/health/ready") != 200:
+            assert process.poll() is None, "\n".join(log[-30:])
+            assert time.monotonic() < deadline, "\n".join(log[-30:])
+            time.sleep(0.2)
+        yield server
+    finally:
+        process.stop()
+        runtime.remove()
+
+
+def status(url: str, headers: dict[str, str] | None = None) -> int:
+    """The status of an answer over HTTP, 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
+
+
+@pytest.fixture(scope="session")
+def http_status() -> Callable[..., int]:
+    return status
