@@ -4,8 +4,16 @@
 #   deploy/bench/perf_analyzer.sh MODEL [URL] [further options of perf_analyzer]
 #
 # The program comes from the wheel tritonclient 2.41.1, the last one that carries it; it needs libb64 (Debian:
-# libb64-0d) and a libcudart.so.12, for which the one in the nvidia-pytriton wheel serves. On a server whose trace
-# settings are restricted, hand it the token: -H 'HEADER: VALUE'.
+# libb64-0d) and a libcudart.so.12, for which the one in the nvidia-pytriton wheel serves.
+#
+# It begins by asking for the trace settings, which `neurips16 serve` keeps for who has the admin token. Name the file
+# that the server's "ready" line names, or the token itself:
+#
+#   NEURIPS16_ADMIN_TOKEN_FILE=/tmp/neurips16-serve-…/admin-token deploy/bench/perf_analyzer.sh MODEL
+#
+# The program takes headers on its command line only, so the list of processes shows the token while it runs: on a
+# machine that others use, too, give that server a token of its own, and a new one afterwards. For TLS, its own options
+# --ssl-grpc-use-ssl, --ssl-grpc-root-certifications-file and so on follow.
 set -eu
 
 model=${1:?usage: $0 MODEL [URL] [options]}
@@ -29,6 +37,12 @@ with zipfile.ZipFile(wheel) as archive:
 libs = pathlib.Path(sysconfig.get_paths()["purelib"]) / "nvidia_pytriton.libs"
 shutil.copy(next(libs.glob("libcudart*")), cache / "libcudart.so.12")
 PY
+fi
+if [ -n "${NEURIPS16_ADMIN_TOKEN_FILE:-}" ]; then
+    NEURIPS16_ADMIN_TOKEN=$(cat "$NEURIPS16_ADMIN_TOKEN_FILE")
+fi
+if [ -n "${NEURIPS16_ADMIN_TOKEN:-}" ]; then
+    set -- -H "triton-grpc-protocol-neurips16-admin:$NEURIPS16_ADMIN_TOKEN" "$@"
 fi
 ldconfig -p | grep -q libb64.so || { echo "perf_analyzer needs libb64: apt-get install libb64-0d" >&2; exit 1; }
 LD_LIBRARY_PATH="$cache${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$cache/perf_analyzer" -m "$model" -i grpc -u "$url" "$@"

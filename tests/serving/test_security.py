@@ -204,7 +204,8 @@ class TestAdminToken:
 @pytest.mark.triton
 def test_all_of_a_server_is_on_loopback_unless_told_otherwise(server):
     connections = psutil.Process(server.pid).net_connections("tcp")
-    listening = {c.laddr.port: c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    open_to = {c.laddr.port: c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    listening = {port: ip.removeprefix("::ffff:") for port, ip in open_to.items()}  # IPv4, by a socket of IPv6
     assert listening == dict.fromkeys(server.ports.values(), "127.0.0.1")
     assert len(listening) == 3
 
@@ -311,3 +312,28 @@ def test_the_command_says_so_on_one_line(tmp_path, options, words):
     assert done.stderr.count("\n") == 1, done.stderr
     for word in words:
         assert word in done.stderr
+
+
+def test_the_command_hands_all_of_it_on(monkeypatch, tmp_path, folder, authority):
+    seen = {}
+
+    class Recorder:
+        def __init__(self, repositories, **options):
+            seen.update(options)
+            raise SecurityError("recorded")
+
+    monkeypatch.setattr("neurips16.serving.service.TritonServer", Recorder)
+    token, file = make_token(), tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(token)
+    files = {"--tls-cert": folder / "server.pem", "--tls-key": folder / "server.key", "--tls-client-ca": authority.path}
+    options = {**files, "--admin-token-file": file, "--host": "::", "--http-host": "::1", "--metrics-host": "192.0.2.1"}
+    words = [str(word) for option in options.items() for word in option]
+    monkeypatch.setattr(sys, "argv", ["neurips16", "serve", str(tmp_path), *words, "--insecure-plaintext"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert seen["tls"] == ServerTLS(*files.values())
+    assert seen["admin_token"] == token
+    assert (seen["host"], seen["http_host"], seen["metrics_host"]) == ("::", "::1", "192.0.2.1")
+    assert seen["insecure_plaintext"] is True
