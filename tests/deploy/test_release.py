@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 from deploy_tools import CHART, COMPOSE, DEPLOY, ROOT, load
@@ -45,19 +44,10 @@ def test_the_image_is_built_against_the_releases_onnxruntime():
     assert release.custom_op_api >= OP_LIBRARY_API
 
 
-def test_the_commit_is_that_versions():
-    """Where that version of ONNX Runtime is installed, it says of which commit it was built."""
-    runtime = pytest.importorskip("onnxruntime")
-    if runtime.__version__ != get_release(DEPLOYED).onnxruntime:
-        pytest.skip(f"onnxruntime {runtime.__version__} is installed, not {get_release(DEPLOYED).onnxruntime}")
-    commit = re.search(r"ONNXRUNTIME_COMMIT=(\w{40})", TEXTS["docker/Dockerfile"])[1]
-    assert commit.startswith(re.search(r"git-commit-id=(\w+)", runtime.get_build_info())[1])
-
-
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.parts[-3])
 def test_every_shipped_model_is_loaded_by_it(model):
     preflight(model, DEPLOYED)
 
 
 def test_there_are_shipped_models():
-    assert MODELS, sys.path
+    assert MODELS
