@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from neurips16.clients import TLS, AsyncClient, Client, Retry
-from neurips16.clients.errors import InvalidInputError, ServerUnavailableError
+from neurips16.clients.errors import InvalidInputError, ServerUnavailableError, TLSRefusedError
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
 ONCE = Retry(attempts=1)
@@ -78,16 +78,36 @@ def test_async_tls(folder, tls_url):
     assert asyncio.run(ask())
 
 
-@pytest.mark.parametrize("tls", [TLS(), None])
-def test_a_server_of_an_unknown_authority_is_refused(tls, folder, tls_url):
-    with Client(tls_url, tls=tls, retry=ONCE) as client, pytest.raises(ServerUnavailableError):
+@pytest.mark.parametrize(("tls", "why"), [(TLS(), "an authority of this system"), (None, "say grpcs://")])
+def test_a_server_of_an_unknown_authority_is_refused(tls, why, folder, tls_url):
+    with Client(tls_url, tls=tls, retry=ONCE) as client, pytest.raises(TLSRefusedError, match=why):
         client.server_ready()
+
+
+def test_a_server_without_tls_is_told_from_one_that_refuses_us(start_server):
+    url = f"grpcs://{start_server().url}"
+    with Client(url, retry=ONCE) as client, pytest.raises(TLSRefusedError, match="the server has none, say grpc://"):
+        client.server_ready()
+
+
+def test_where_nobody_listens_tls_is_not_to_blame(folder):
+    for tls in (TLS(ca=folder / "authority.pem"), None):
+        with Client("localhost:1", tls=tls, retry=ONCE) as client, pytest.raises(ServerUnavailableError) as caught:
+            client.server_ready()
+        assert type(caught.value) is ServerUnavailableError
+
+
+def test_a_server_that_says_unavailable_in_plain_text_is_not_taken_for_one_with_tls(server):
+    server.faults.unavailable = 1
+    with Client(server.url, retry=ONCE) as client, pytest.raises(ServerUnavailableError, match="not now") as caught:
+        client.server_ready()
+    assert type(caught.value) is ServerUnavailableError
 
 
 def test_a_server_of_another_authority_is_refused(folder, tls_url):
     with (
         Client(tls_url, tls=TLS(ca=folder / "stranger.pem"), retry=ONCE) as client,
-        pytest.raises(ServerUnavailableError),
+        pytest.raises(TLSRefusedError, match=r"certificate is refused .* signed by .*stranger\.pem"),
     ):
         client.server_ready()
 
@@ -98,19 +118,20 @@ def test_the_name_in_the_certificate_counts(folder, tls_url):
         assert client.server_ready()
     with (
         Client(tls_url, tls=TLS(ca=ca, server_name="other.example"), retry=ONCE) as client,
-        pytest.raises(ServerUnavailableError),
+        pytest.raises(TLSRefusedError, match=r"'other\.example'"),
     ):
         client.server_ready()
 
 
 def test_mutual_tls(folder, mutual_url):
     def tls(name):
-        return TLS(ca=folder / "authority.pem", certificate=folder / f"{name}.pem", key=folder / f"{name}.key")
+        pair = (folder / f"{name}.pem", folder / f"{name}.key") if name else (None, None)
+        return TLS(folder / "authority.pem", *pair)
 
     with Client(mutual_url, tls=tls("user"), retry=ONCE) as client:
         assert client.server_ready()
-    for refused in (tls("intruder"), TLS(ca=folder / "authority.pem")):
-        with Client(mutual_url, tls=refused, retry=ONCE) as client, pytest.raises(ServerUnavailableError):
+    for refused, why in ((tls("intruder"), r"our certificate .*intruder\.pem"), (tls(None), "we show none")):
+        with Client(mutual_url, tls=refused, retry=ONCE) as client, pytest.raises(TLSRefusedError, match=why):
             client.server_ready()
 
 

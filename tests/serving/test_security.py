@@ -22,6 +22,7 @@ from serving_tools import ONE, X_TO_Y, eventually, put, stubs, times
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from neurips16.clients import TLS, AsyncClient, Client, Retry
+from neurips16.clients.command import main
 from neurips16.clients.errors import TLSRefusedError
 from neurips16.serving import ServerTLS, TritonServer
 from neurips16.serving.address import settle_hosts
