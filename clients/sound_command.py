@@ -85,7 +85,7 @@ def draw_timeline(timeline: SoundTimeline, duration_s: float, path: Path, *, tit
         cmap=mpl.colormaps["Blues"],
         vmin=0,
         vmax=1,
-        alpha=0.25 + 0.75 * timeline.weights[None].repeat(count, axis=0),
+        alpha=0.25 + 0.75 * timeline.weights[None].repeat(count, axis=0),  # type: ignore[arg-type]  # an array will do
     )
     axes.invert_yaxis()
     axes.set(xlim=(0, duration_s), xlabel="seconds", title=title)

@@ -54,6 +54,8 @@ class FormulaReader(nn.Module):
         ids = torch.zeros(256, dtype=torch.int64)
         for i, character in enumerate(vocabulary, start=1):
             ids[ord(character)] = i
+        self.ids: Tensor
+        self.kept: Tensor
         self.register_buffer("ids", ids)
         kept = torch.ones(256, dtype=torch.bool)
         kept[torch.tensor([0, *b" \t\n\v\f\r"])] = False

@@ -8,7 +8,7 @@ each value back to the first place that has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from torch.nn import functional as F
 from neurips16.export.errors import ExportError
 
 Rule = Callable[[Any, Tensor, Tensor, Tensor], Tensor]  # layer, gradient of the output, input, output
+
+
+Layers: TypeAlias = Sequence[nn.Module] | nn.ModuleList | nn.Sequential
 
 
 class Centre(nn.Module):
@@ -40,7 +43,7 @@ class Centre(nn.Module):
         return sides
 
 
-def check_layers(layers: Sequence[nn.Module]) -> None:
+def check_layers(layers: Layers) -> None:
     """See that there is a rule for every layer.
 
     Raises:
@@ -52,7 +55,7 @@ def check_layers(layers: Sequence[nn.Module]) -> None:
         raise ExportError(f"there is no rule for the gradient of {', '.join(unknown)}; there are rules for: {known}")
 
 
-def run_forward(layers: Sequence[nn.Module], inputs: Tensor) -> list[Tensor]:
+def run_forward(layers: Layers, inputs: Tensor) -> list[Tensor]:
     """The input of the chain and the output of each layer: one more tensor than there are layers."""
     values = [inputs]
     for layer in layers:
@@ -60,7 +63,7 @@ def run_forward(layers: Sequence[nn.Module], inputs: Tensor) -> list[Tensor]:
     return values
 
 
-def run_backward(layers: Sequence[nn.Module], values: Sequence[Tensor], gradient: Tensor) -> Tensor:
+def run_backward(layers: Layers, values: Sequence[Tensor], gradient: Tensor) -> Tensor:
     """The gradient of the chain's input.
 
     Args:
@@ -78,8 +81,8 @@ def _linear(layer: nn.Linear, gradient: Tensor, before: Tensor, after: Tensor) -
 
 
 def _conv(layer: nn.Conv2d, gradient: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    if layer.groups != 1 or layer.dilation != (1, 1):
-        raise ExportError(f"the gradient of a convolution with groups or dilation is not written: {layer}")
+    if layer.groups != 1 or layer.dilation != (1, 1) or isinstance(layer.padding, str):
+        raise ExportError(f"the gradient of a convolution with groups, dilation or named padding is not: {layer}")
     # Rows and columns at the end that no window reached.
     left = [
         before.shape[axis + 2]
@@ -95,10 +98,16 @@ def _conv_transpose(layer: nn.ConvTranspose2d, gradient: Tensor, before: Tensor,
     return F.conv2d(gradient, layer.weight, None, layer.stride, layer.padding)
 
 
+def _side(size: int | tuple[int, ...]) -> int:
+    if not isinstance(size, int):
+        raise ExportError(f"the gradient of a max-pooling is written for one kernel size and stride, got {size}")
+    return size
+
+
 def _max_pool(layer: nn.MaxPool2d, gradient: Tensor, before: Tensor, after: Tensor) -> Tensor:
     if layer.padding != 0 or layer.dilation != 1 or layer.ceil_mode:
         raise ExportError(f"the gradient of a max-pooling with padding, dilation or ceil_mode is not written: {layer}")
-    kernel, stride = layer.kernel_size, layer.stride
+    kernel, stride = _side(layer.kernel_size), _side(layer.stride)
     (height, width), channels = after.shape[2:], after.shape[1]
     left = [before.shape[2 + i] - ((after.shape[2 + i] - 1) * stride + kernel) for i in range(2)]
     places = torch.eye(kernel * kernel, dtype=gradient.dtype).reshape(-1, 1, 1, kernel, kernel)

@@ -7,7 +7,7 @@ on training images), so that category 3 is the threes; the weights are permuted,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +130,12 @@ def order_categories(network: InfoGAN, data: LabelledImages) -> tuple[str, ...]:
         for start in range(0, len(data), 500)
     ]
     order = torch.from_numpy(np.argsort(best_assignment(torch.cat(parts).numpy(), data.labels, sizes[0])))
-    first, last = network.generator[0].weight, network.discriminator.recogniser[-1]
+    first, last = network.generator[0].get_parameter("weight"), network.discriminator.recogniser[-1]
+    weight, bias = last.get_parameter("weight"), last.get_parameter("bias")
     place = network.codes.noise + torch.arange(sizes[0])
     first[:, place] = first[:, place[order]]
-    last.weight[: sizes[0]] = last.weight[order]
-    last.bias[: sizes[0]] = last.bias[order]
+    weight[: sizes[0]] = weight[order]
+    bias[: sizes[0]] = bias[order]
     return tuple(map(str, range(sizes[0])))
 
 
@@ -214,7 +215,7 @@ def _generator(network: InfoGAN, labels: Sequence[str], shared: dict[str, Any]) 
         **shared,
     )
     rng = np.random.default_rng(1)
-    draw = {
+    draw: dict[str, Callable[[int], np.ndarray]] = {
         "category": lambda n: rng.integers(0, codes.categorical, (n, len(codes.categorical))),
         "continuous": lambda n: rng.uniform(-reach, reach, (n, codes.continuous)).astype(np.float32),
         "seed": lambda n: rng.integers(0, LARGEST_SEED, (n, 1)),

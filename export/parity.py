@@ -36,6 +36,7 @@ from neurips16.export.weights import round_weights
 Case = Mapping[str, np.ndarray]
 Answers = dict[str, np.ndarray]
 Station = Callable[[Case], Answers]
+_RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)  # ValueError: an input is missing
 
 FILE, TORCH, ONNX, KERNELS, SERVER = "file", "torch", "onnx", "kernels", "server"
 
@@ -214,7 +215,7 @@ def _onnx_station(path: Path, op_library: str | Path | None, providers: Sequence
     def run(case: Case) -> Answers:
         try:
             values = session.run(None, {name: value for name, value in case.items() if name in taken})
-        except (*ORT_ERRORS, ValueError) as error:  # ValueError: an input is missing
+        except _RUN_ERRORS as error:
             raise _StationError(f"ONNX Runtime did not run it: {error}") from error
         return dict(zip(given, values, strict=True))
 

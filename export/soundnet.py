@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from neurips16.export.sound_classifier import PAPER, parity_sounds
 from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance
 from neurips16.training.data.audio import read_waveform
 from neurips16.training.data.sound_pairs import read_pairs
-from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, repeated
+from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, Block, repeated
 from neurips16.training.soundnet import SHORTEST_S, SoundNet
 from neurips16.training.soundnet_weights import load_soundnet
 from neurips16.training.system import CHECKPOINT_KEY, read_checkpoint
@@ -116,7 +117,7 @@ def _spec(network: SoundNet, about: dict[str, object]) -> ModelSpec:
         TensorSpec(
             name,
             "FP32",
-            ("N", f"S_{name}", blocks[int(name[-1]) - 1].conv.out_channels),
+            ("N", f"S_{name}", cast(Block, blocks[int(name[-1]) - 1]).conv.out_channels),
             f"the trunk's {name}, time before channels",
             tolerance=SUMS,
         )

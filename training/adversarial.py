@@ -21,6 +21,8 @@ class AdversarialModule(SystemModule):
     one would have drawn. `play` does the work of one batch.
     """
 
+    batches_done: Tensor  # int64 []
+
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,13 +65,13 @@ class StatementEncoder(nn.Module):
         self.embedding = embedding
         self.body = body
         self.dropout = nn.Dropout(dropout)
-        self.predictor_half = nn.Linear(body.out_features, hidden, bias=bias)
+        self.predictor_half = nn.Linear(cast(int, body.out_features), hidden, bias=bias)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Token ids int64 [N, T], -1 in the padding, and lengths int64 [N] to float32 [N, D]."""
-        return self.half(self.encode(tokens, lengths))
+        return self.to_predictor(self.encode(tokens, lengths))
 
-    def half(self, encodings: Tensor) -> Tensor:
+    def to_predictor(self, encodings: Tensor) -> Tensor:
         """Encodings [N, F] to their half of the first predictor layer, [N, D]."""
         return self.predictor_half(self.dropout(encodings))
 
@@ -180,12 +181,12 @@ class DeepMath(SystemModule):
         if stage != "fit":
             return
         if h.initial_checkpoint is not None:
-            self.start_from(load_module(h.initial_checkpoint, self.system))
+            self.start_from(cast(DeepMath, load_module(h.initial_checkpoint, self.system)))
         if h.level != "definition":
             return
         if h.stage1_checkpoint is None:
             raise ValueError("level 'definition' needs --model.stage1_checkpoint, a trained character model")
-        stage1 = load_module(h.stage1_checkpoint, self.system)
+        stage1 = cast(DeepMath, load_module(h.stage1_checkpoint, self.system))
         self.fill_definitions(stage1, self.trainer.datamodule.definitions)
 
     @torch.no_grad()
@@ -234,6 +235,7 @@ class DeepMath(SystemModule):
         One level only: the words of a definition are read as characters. A word without definition gets a
         pseudo-random vector of the same scale, seeded by the word itself.
         """
+        assert self.premise_encoder.embedding is not None  # the level is not of characters
         table = self.premise_encoder.embedding.weight
         words = [word for word in self.hparams.vocabulary if word in definitions]
         encoded = stage1.encode_texts([definitions[word] for word in words], stage1.premise_encoder.encode)
@@ -263,7 +265,7 @@ class DeepMath(SystemModule):
     def halves(self, tower: StatementEncoder, group: Statements) -> Tensor:
         """The predictor halves of the statements of a group, [S, D]; of frozen encodings where training made them."""
         if tower in self._frozen:
-            return tower.half(self._frozen[tower][torch.from_numpy(group.indices).to(self.device)])
+            return tower.to_predictor(self._frozen[tower][torch.from_numpy(group.indices).to(self.device)])
         return self.encode(tower, group)
 
     @torch.no_grad()
@@ -299,7 +301,7 @@ class DeepMath(SystemModule):
         loss = F.binary_cross_entropy_with_logits(logits, useful)
         self.log_dict({"val_pair_accuracy": accuracy, "val_loss": loss}, prog_bar=True, batch_size=size)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam, with a linear rise and a cosine fall of the learning rate where they are asked for."""
         h = self.hparams
         optimizer = torch.optim.Adam((p for p in self.parameters() if p.requires_grad), lr=h.learning_rate)

@@ -66,6 +66,9 @@ class DGNAM(AdversarialModule):
     """
 
     system = "dgn_am"
+    code_limit: Tensor  # [D]
+    real_activation: Tensor  # [classes]
+    real_deviation: Tensor  # [classes]
 
     def __init__(
         self,

@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(after) for _, after in pairs)
         self.class_maps = nn.ModuleList(nn.Embedding(classes, after * CLASS_MAP_SIDE**2) for _, after in pairs)
         for table in self.class_maps:
-            nn.init.normal_(table.weight, 0.0, 0.02)
+            nn.init.normal_(table.get_parameter("weight"), 0.0, 0.02)
         self.output = nn.Linear(_smallest_map(image_shape, features) // 2, 1)
 
     def forward(self, images: Tensor, classes: Tensor) -> Tensor:

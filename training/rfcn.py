@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +22,7 @@ from neurips16.training.data.detection import Picture, read_image
 from neurips16.training.data.detection_module import DetectionBatch, DetectionData
 from neurips16.training.layers.boxes import clip, decode, encode, iou_matrix
 from neurips16.training.layers.image_input import normalise_colours, resize_image
-from neurips16.training.layers.region_proposals import Proposals, RegionProposals, sample
+from neurips16.training.layers.region_proposals import Proposals, RegionProposals, sample, start_small
 from neurips16.training.layers.resnet import ResNet, load_imagenet_weights
 from neurips16.training.metrics.detection import Found, detection_metrics
 from neurips16.training.ops import non_max_suppression, ps_roi_pool
@@ -53,8 +53,7 @@ class PositionSensitiveHeads(nn.Module):
         self.scores = nn.Conv2d(reduced, k * k * (classes + 1), 1)
         self.boxes = nn.Conv2d(reduced, k * k * 4, 1)
         for layer in (self.reduction, self.scores, self.boxes):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            start_small(layer)
 
     def forward(self, conv5: Tensor) -> tuple[Tensor, Tensor]:
         """conv5 [N, C5, H, W] to score maps [N, k·k·(C + 1), H, W] and box maps [N, k·k·4, H, W]."""
@@ -176,7 +175,8 @@ class RFCN(SystemModule):
         size = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in pixels.shape[-2:]])
         size, scale = size.to(pixels.device).expand(count, 2), scale.to(pixels.device).expand(count, 2)
         conv4, conv5 = self.backbone(normalise_colours(pixels))
-        proposals = self.rpn.proposals(*self.rpn(conv4), size, scale)
+        rpn_logits, rpn_deltas, anchors = self.rpn(conv4)
+        proposals = self.rpn.proposals(rpn_logits, rpn_deltas, anchors, size, scale)
         logits, deltas = self.heads.vote(self.heads(conv5), proposals.boxes)
         return self._detections(logits, clip(decode(deltas, proposals.boxes), size), proposals.valid, scale)
 
@@ -224,9 +224,9 @@ class RFCN(SystemModule):
     def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
         """The four losses: of the proposals and of the regions, each for classes and for boxes."""
         conv4, conv5 = self.backbone(normalise_colours(batch.images))
-        rpn = self.rpn(conv4)
-        rpn_class, rpn_box = self.rpn.loss(*rpn, batch.sizes, batch.boxes)
-        proposals = self.rpn.proposals(*rpn, batch.sizes, batch.scales)
+        rpn_logits, rpn_deltas, anchors = self.rpn(conv4)
+        rpn_class, rpn_box = self.rpn.loss(rpn_logits, rpn_deltas, anchors, batch.sizes, batch.boxes)
+        proposals = self.rpn.proposals(rpn_logits, rpn_deltas, anchors, batch.sizes, batch.scales)
         boxes, matched, labels = self.region_targets(proposals, batch.boxes, batch.labels)
         logits, deltas = self.heads.vote(self.heads(conv5), boxes)
         wanted = encode(matched, boxes)
@@ -309,7 +309,7 @@ class RFCN(SystemModule):
         metrics = detection_metrics(pictures, found, self.hparams.classes)
         self.log_dict({"val_map_50": metrics["map_50"], "val_map": metrics["map"]}, prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """SGD as the authors have it (biases learn twice as fast and do not decay), or AdamW."""
         h = self.hparams
         learnt = [(name, p) for name, p in self.named_parameters() if p.requires_grad]

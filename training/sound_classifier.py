@@ -7,7 +7,7 @@ Aytar et al., NIPS 2016). "end_to_end": trunk and classifier together, from scra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -194,7 +194,7 @@ def trunk_state(path: str, trunk: SoundNetTrunk) -> dict[str, Tensor]:
     from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 
     if path.endswith(".ckpt") and read_checkpoint(path)[CHECKPOINT_KEY]["system"] == SoundClassifier.system:
-        source = load_module(path, SoundClassifier.system).trunk
+        source = cast(SoundClassifier, load_module(path, SoundClassifier.system)).trunk
     else:
         source = load_soundnet(path).trunk
     theirs, own = source.state_dict(), trunk.state_dict()

@@ -55,7 +55,11 @@ class SystemModule(lightning.LightningModule):
 
     system: ClassVar[str]
     if TYPE_CHECKING:
-        hparams: Any  # an attribute for each argument that was saved, which Lightning's own type does not know
+        # What Lightning's own types do not say: an attribute for each argument that was saved; a trainer that knows its
+        # data module; one optimiser or several, as the module has them.
+        hparams: Any
+        trainer: Any
+        optimizers: Any
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the system's name and the versions that trained it."""

@@ -18,9 +18,15 @@ def standard_translations() -> dict[Any, Callable[..., Any]]:
     }
 
 
+def _operators() -> Any:
+    from onnxscript import opset20
+
+    return opset20  # as Any: its types want tensors of one kind, where a constant's kind is not known
+
+
 def non_max_suppression(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float) -> Any:
     """Boxes [N, B, 4] and scores [N, C, B] to the mask bool [N, C, B] of those that are kept."""
-    from onnxscript import opset20 as op
+    op = _operators()
 
     boxes_of_a_class = op.Shape(boxes, start=1, end=2)  # no limit but their number
     selected = op.NonMaxSuppression(
@@ -38,7 +44,7 @@ def non_max_suppression(boxes: Any, scores: Any, iou_threshold: float, score_thr
 
 def stable_sort(values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
     """The sorted values and where each stood: ONNX's TopK takes the first of two equal values first."""
-    from onnxscript import opset20 as op
+    op = _operators()
 
     length = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
     return op.TopK(values, length, axis=dim, largest=int(descending), sorted=1)

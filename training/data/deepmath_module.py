@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import lightning
 import numpy as np
@@ -116,7 +117,8 @@ class DeepMathData(lightning.LightningDataModule):
     def renew_hard_negatives(self, epoch: int) -> None:
         """Let the model as it is now find the hard negatives of this epoch, where the settings ask for them."""
         if 0 <= self.mining_start <= epoch:
-            model = self.trainer.lightning_module
+            assert self.trainer is not None  # it asks for the batches
+            model: Any = self.trainer.lightning_module
             train = self.conjectures("train")
             self.mined = model.mine(self.store, train, pool=self.mining_pool, keep=self.mining_keep, seed=epoch)
 
@@ -128,8 +130,9 @@ class DeepMathData(lightning.LightningDataModule):
         """The listed pairs of the validation split."""
         conjectures, size = self.conjectures("validation"), self.conjectures_per_batch
         rng = np.random.default_rng(0)
-        batches = [conjectures[i : i + size] for i in range(0, len(conjectures), size)]
-        return DataLoader([self.batch(b, negatives=False, rng=rng) for b in batches], batch_size=None)
+        parts = [conjectures[i : i + size] for i in range(0, len(conjectures), size)]
+        batches = [self.batch(part, negatives=False, rng=rng) for part in parts]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list will do for a data set
 
 
 class _Epoch(IterableDataset):
@@ -140,6 +143,7 @@ class _Epoch(IterableDataset):
 
     def __iter__(self) -> Iterator[Batch]:
         data, trainer = self.data, self.data.trainer
+        assert trainer is not None  # it asks for the batches
         epoch = trainer.current_epoch
         data.renew_hard_negatives(epoch)
         rng = np.random.default_rng([data.seed, epoch])

@@ -31,7 +31,7 @@ class DetectionBatch(NamedTuple):
 class _Request(NamedTuple):
     """What a worker is asked for: a picture, the length of its shorter side, and how to change it."""
 
-    index: int
+    picture: int  # its number
     shorter_side: int
     seed: tuple[int, ...]
 
@@ -104,7 +104,8 @@ class DetectionData(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """The numbers of the pictures of `validation_set`: a detector takes them as they are."""
-        return DataLoader(range(len(self.validation_set.pictures)), batch_size=None)
+        numbers = range(len(self.validation_set.pictures))
+        return DataLoader(numbers, batch_size=None)  # type: ignore[arg-type]  # a range will do for a data set
 
 
 class _Resized(Dataset):
@@ -117,7 +118,7 @@ class _Resized(Dataset):
         return len(self.pictures)
 
     def __getitem__(self, request: _Request) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        picture = self.pictures[request.index]
+        picture = self.pictures[request.picture]
         pixels = torch.from_numpy(read_image(picture.path).copy()).permute(2, 0, 1)[None]
         image, scale = resize_image(pixels, request.shorter_side, self.data.longest_side)
         boxes = torch.from_numpy(picture.boxes[~picture.ignored]) * scale.flip(0).repeat(2)
@@ -134,10 +135,13 @@ class _Epoch(Sampler):
         self.data, self.pictures = data, pictures
 
     def __len__(self) -> int:
-        return max(1, self.pictures // self.data.batch_size // self.data.trainer.world_size)
+        trainer = self.data.trainer
+        assert trainer is not None  # it asks for the batches
+        return max(1, self.pictures // self.data.batch_size // trainer.world_size)
 
     def __iter__(self) -> Iterator[list[_Request]]:
         data, trainer = self.data, self.data.trainer
+        assert trainer is not None
         epoch, world, size = trainer.current_epoch, trainer.world_size, data.batch_size
         rng = np.random.default_rng([data.seed, epoch])
         order = np.resize(rng.permutation(self.pictures), max(size * world, self.pictures))

@@ -116,7 +116,8 @@ class Esc50Data(lightning.LightningDataModule):
         if not self.held_out_fold:
             return []
         clips = self.sounds.within(self.held_out_fold)
-        return DataLoader(_whole_clips(clips, len(self.sounds.labels), self.batch_size), batch_size=None)
+        batches = _whole_clips(clips, len(self.sounds.labels), self.batch_size)
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list will do for a data set
 
 
 def _whole_clips(clips: list[Clip], classes: int, batch_size: int) -> list[SoundBatch]:
@@ -143,6 +144,7 @@ class _Epoch(IterableDataset):
 
     def __iter__(self) -> Iterator[SoundBatch]:
         data, trainer = self.data, self.data.trainer
+        assert trainer is not None  # it asks for the batches
         epoch, steps = trainer.current_epoch, data.steps_per_epoch
         order = data.order(epoch)
         for step in range(max(0, trainer.global_step - epoch * steps), steps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import lightning
 import numpy as np
@@ -92,7 +92,8 @@ class MnistData(lightning.LightningDataModule):
         count = min(self.validation_size, len(self.training_set))
         chosen = np.linspace(0, len(self.training_set) - 1, count).round().astype(int)
         parts = [chosen[start : start + VALIDATION_BATCH] for start in range(0, count, VALIDATION_BATCH)]
-        return DataLoader([self.batch(part) for part in parts], batch_size=None)
+        batches = [self.batch(part) for part in parts]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list will do for a data set
 
 
 class _Epoch(IterableDataset):
@@ -103,6 +104,7 @@ class _Epoch(IterableDataset):
 
     def __iter__(self) -> Iterator[ImageBatch]:
         trainer = self.data.trainer
-        done = int(trainer.lightning_module.batches_done)
+        assert trainer is not None  # it asks for the batches
+        done = int(cast(Tensor, trainer.lightning_module.batches_done))
         for number in range(done, (trainer.current_epoch + 1) * self.data.epoch_length):
             yield self.data.draw(number)

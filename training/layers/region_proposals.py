@@ -27,6 +27,13 @@ class Proposals(NamedTuple):
     valid: Tensor  # bool [N, R]; what is not valid only fills up
 
 
+def start_small(layer: nn.Conv2d) -> None:
+    """Weights ~ N(0, 0.01²), biases 0: how the layers begin that have no pretrained weights."""
+    nn.init.normal_(layer.weight, std=0.01)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class RegionProposals(nn.Module):
     """Scores and refines anchors at each place of a map of stride 16.
 
@@ -39,6 +46,8 @@ class RegionProposals(nn.Module):
         min_size: the least width and height of a proposal, in pixels of the input image.
         border: how far an anchor may reach over the image's edge and still be trained on, in pixels.
     """
+
+    cell: Tensor  # the anchors of one place, [A, 4]
 
     def __init__(
         self,
@@ -61,8 +70,7 @@ class RegionProposals(nn.Module):
         self.objectness = nn.Conv2d(hidden, 2 * anchors, 1)
         self.deltas = nn.Conv2d(hidden, 4 * anchors, 1)
         for layer in (self.hidden, self.objectness, self.deltas):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            start_small(layer)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map [N, C, H, W] to logits [N, P, 2] (background, object), deltas [N, P, 4] and anchors [P, 4]; P = H·W·A."""

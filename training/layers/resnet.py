@@ -26,6 +26,11 @@ STAGES = ("conv2", "conv3", "conv4", "conv5")
 class FrozenBatchNorm(nn.Module):
     """Batch normalisation with the statistics, the scale and the shift that were loaded: nothing is learnt."""
 
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
@@ -55,6 +60,8 @@ class ConvNorm(nn.Module):
     def fused(self) -> nn.Conv2d:
         """The one convolution that the two are in evaluation mode."""
         norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         with torch.no_grad():
             conv = copy.deepcopy(self.conv)
@@ -95,7 +102,7 @@ class Block(nn.Module):
             width = outer // 4
             self.conv1 = ConvNorm(inner, width, 1, norm, first)
             self.conv2 = ConvNorm(width, width, 3, norm, middle, dilation if stride_in_1x1 else entry_dilation)
-            self.conv3 = ConvNorm(width, outer, 1, norm)
+            self.conv3: ConvNorm | None = ConvNorm(width, outer, 1, norm)
         else:
             self.conv1 = ConvNorm(inner, outer, 3, norm, stride, entry_dilation)
             self.conv2 = ConvNorm(outer, outer, 3, norm, dilation=dilation)
@@ -123,6 +130,11 @@ class ResNet(nn.Module):
         stride_in_1x1: the paper's form; torchvision's weights were trained with the stride in the 3x3.
         frozen_stages: parts, from the stem on, whose weights are not trained; 2 in the paper (stem and conv2).
     """
+
+    conv2: nn.Sequential
+    conv3: nn.Sequential
+    conv4: nn.Sequential
+    conv5: nn.Sequential
 
     def __init__(
         self,
@@ -163,7 +175,7 @@ class ResNet(nn.Module):
                     )
                 )
                 inner = outer
-            self.add_module(STAGES[i], nn.Sequential(*stage))
+            setattr(self, STAGES[i], nn.Sequential(*stage))
             channels.append(outer)
         self.conv4_channels, self.conv5_channels = channels[2:]
         self.conv4_stride, self.conv5_stride = 16, 16 if atrous else 32

@@ -93,7 +93,7 @@ class RecurrentEncoder(nn.Module):
                 nn.init.zeros_(parameter)
         if cell == "lstm":  # gates are stored in the order input, forget, cell, output; forget bias 1
             with torch.no_grad():
-                self.recurrent.bias_ih_l0[hidden : 2 * hidden] = 1.0
+                self.recurrent.get_parameter("bias_ih_l0")[hidden : 2 * hidden] = 1.0
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """[N, C, T] and lengths [N] to [N, D]."""

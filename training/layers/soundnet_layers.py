@@ -113,6 +113,7 @@ class SoundNetTrunk(nn.Module):
         values = waveform[:, None, :] * AMPLITUDE
         found: dict[str, Tensor] = {}
         for number, block in enumerate(self.blocks, start=1):
+            assert isinstance(block, Block)
             outputs = block.named(values, number)
             values = next(reversed(outputs.values()))
             found |= outputs
@@ -147,7 +148,8 @@ def initialise(module: nn.Module, scheme: str) -> None:
                 nn.init.normal_(part.weight, std=0.01)
             else:
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-            nn.init.zeros_(part.bias)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
         elif isinstance(part, nn.BatchNorm1d) and scheme == "paper":
             nn.init.normal_(part.weight, 1.0, 0.02)
 

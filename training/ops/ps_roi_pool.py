@@ -43,7 +43,7 @@ def _ps_roi_pool(scores: Tensor, rois: Tensor, spatial_scale: float, group_size:
     _check_rois(rois, images=scores.shape[0])
     pixels = _pixels_of_bins(rois, spatial_scale, group_size, scores.shape)
     # A bin is a bag of pixels, a pixel is a row of C values: the mean of ragged bags is what embedding_bag computes.
-    means = F.embedding_bag(pixels.index, _channels_last(scores, group_size), pixels.start, mode="mean")  # [R*k*k, C]
+    means = F.embedding_bag(pixels.row, _channels_last(scores, group_size), pixels.start, mode="mean")  # [R*k*k, C]
     return means.reshape(rois.shape[0], group_size, group_size, means.shape[1]).permute(0, 3, 1, 2).contiguous()
 
 
@@ -60,9 +60,9 @@ def _ps_roi_pool_backward(
     """The adjoint of `ps_roi_pool`: [R, C, k, k] -> [N, C*k*k, H, W]."""
     channels, k = gradient.shape[1], gradient.shape[2]
     pixels = _pixels_of_bins(rois, spatial_scale, k, (images, channels * k * k, height, width))
-    share = gradient.permute(0, 2, 3, 1).reshape(-1, channels) / pixels.count.clamp(min=1)[:, None]  # [R*k*k, C]
+    share = gradient.permute(0, 2, 3, 1).reshape(-1, channels) / pixels.sizes.clamp(min=1)[:, None]  # [R*k*k, C]
     table = gradient.new_zeros(images * k * k * height * width, channels)
-    table.index_add_(0, pixels.index, share[pixels.bin])
+    table.index_add_(0, pixels.row, share[pixels.bin])
     return table.reshape(images, k * k, height, width, channels).permute(0, 4, 1, 2, 3).flatten(1, 2).contiguous()
 
 
@@ -104,10 +104,10 @@ for _device_type in ("cpu", "cuda"):
 class _Pixels(NamedTuple):
     """The pixels of all R*k*k bins, one bin after another (P pixels in all)."""
 
-    index: Tensor  # int64 [P], row of the channels-last table
+    row: Tensor  # int64 [P], of the channels-last table
     bin: Tensor  # int64 [P], which bin each belongs to
-    start: Tensor  # int64 [R*k*k], where each bin begins in ``index``
-    count: Tensor  # int64 [R*k*k], its number of pixels
+    start: Tensor  # int64 [R*k*k], where each bin begins in ``row``
+    sizes: Tensor  # int64 [R*k*k], the number of pixels in each
 
 
 def _pixels_of_bins(rois: Tensor, spatial_scale: float, k: int, scores_shape: tuple[int, ...]) -> _Pixels:
