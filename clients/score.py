@@ -87,6 +87,7 @@ def score(
             f"max_error_share is 0 to 1 and shard_rows, workers and in_flight at least 1, got {max_error_share}, "
             f"{shard_rows}, {workers} and {in_flight}"
         )
+    cores = usable_cores() if ray is None else use_ray(ray)
     place = ScoreOutput(output)
     found = Source.find(source)
     column, values = _column(found, column, keep, task)
@@ -111,7 +112,7 @@ def score(
             if (cut := place.cut) is None:
                 cut = place.cut = cut_into_shards(found, column, keep, place, shard_rows=shard_rows)
             job = ScoreJob(place.folder, task, models, host, values, found.base, tuple(keep), in_flight)
-            crew = _Crew.of(job, cut["shards"] - len(place.done()), workers, ray)
+            crew = _Crew.of(job, cut["shards"] - len(place.done()), workers, cores, on_ray=ray is not None)
             summary = _score_missing(place, crew, cut, max_error_share, progress)
             place.finish({"rows": summary.rows, "failed": summary.failed})
             return summary
@@ -128,16 +129,15 @@ class _Crew:
     on_ray: bool
 
     @classmethod
-    def of(cls, job: ScoreJob, shards: int, workers: int | None, ray: str | None) -> _Crew:
-        cores = usable_cores() if ray is None else use_ray(ray)
+    def of(cls, job: ScoreJob, shards: int, workers: int | None, cores: int, *, on_ray: bool) -> _Crew:
         if isinstance(job.host, InProcess):
             workers = max(1, min(workers or cores, shards))
-            threads = 1 if ray is not None else max(1, cores // workers)
+            threads = 1 if on_ray else max(1, cores // workers)
             job = replace(job, host=replace(job.host, threads=threads), in_flight=1)
         else:
             workers = max(1, min(workers or 1, shards, job.in_flight))
             job = replace(job, in_flight=job.in_flight // workers)
-        return cls(job, workers, ray is not None)
+        return cls(job, workers, on_ray)
 
 
 def _score_missing(

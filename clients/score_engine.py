@@ -6,7 +6,9 @@ engine is free to try again what it lost.
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +18,9 @@ from neurips16.clients.score_worker import ScoreJob, ShardOutcome, ShardWorker  
 
 import daft  # isort: skip
 from daft import DataType  # isort: skip
+from daft.runners import get_or_create_runner  # isort: skip
 
+CONNECT_S = 5.0
 _OUTCOME = DataType.struct(
     {"shard": DataType.int64(), "rows": DataType.int64(), "failed": DataType.int64(), "stopped": DataType.string()}
 )
@@ -33,23 +37,31 @@ def use_ray(address: str) -> int:
     Args:
         address: HOST:PORT, ray://HOST:PORT, or ``auto`` for a cluster that runs on this machine.
 
+    To be called before anything is done with Daft: it keeps the engine that it began with.
+
     Raises:
-        InvalidInputError: Ray is not installed, or no cluster is there.
+        InvalidInputError: Ray is not installed, no cluster is there, or Daft has begun with another engine.
     """
     try:
         import ray
     except ModuleNotFoundError as error:
         raise InvalidInputError("--ray needs Ray: pip install 'neurips16[ray]'") from error
     try:
+        if ":" in address:  # Ray itself would go on trying for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         ray.init(
             address=address,
             ignore_reinit_error=True,
             log_to_driver=False,
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": {"DAFT_ANALYTICS_ENABLED": "0"}},
         )
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidInputError(f"no Ray cluster answers at {address}: {error}") from error
     daft.set_runner_ray(noop_if_initialized=True)
+    if get_or_create_runner().name != "ray":
+        raise InvalidInputError("Daft runs on its embedded engine in this process already: use Ray in another one")
     return int(ray.cluster_resources().get("CPU", 1))
 
 
@@ -73,7 +85,7 @@ def score_shards(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: 
     try:
         for row in scored.iter_rows(results_buffer_size=None if on_ray else 1):
             yield ShardOutcome(**row["outcome"])
-    except RuntimeError as error:  # Daft's, for a worker that was killed, or whose code failed: its traceback is in it
+    except (RuntimeError, OSError) as error:  # a worker was killed, or its code failed: then the traceback is in it
         raise ScoringError(f"a worker failed; what is done is kept: {error}") from error
 
 

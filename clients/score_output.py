@@ -63,17 +63,18 @@ class ScoreOutput:
                 raise InvalidInputError(f"{self.folder} is not empty and not the output of a scoring job: name another")
             for folder in (self.results, self.errors, self.work):
                 folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / ".lock").open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise InvalidInputError(f"another process is writing {self.folder}: wait for its end") from error
-                self._check(manifest)
-                for leftover in self.work.glob("*.part"):  # of a process that was killed
-                    leftover.unlink()
-                yield
+            lock = (self.folder / ".lock").open("w")
         except OSError as error:
             raise InvalidInputError(f"the output {self.folder} cannot be written: {error}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InvalidInputError(f"another process is writing {self.folder}: wait for its end") from error
+            self._check(manifest)
+            for leftover in self.work.glob("*.part"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
+            yield
 
     def _check(self, manifest: dict[str, Any]) -> None:
         if not self._manifest.exists():

@@ -106,13 +106,16 @@ class ShardWorker:
         """Score the rows of a shard and publish them.
 
         Returns:
-            What became of it; ``stopped`` where no row could have been scored, as when the server is gone.
+            What became of it; ``stopped`` where it is not a matter of the rows: the server is gone, the disk is full.
         """
-        path = self._output.shard(shard)
         try:
-            outcomes = list(self._outcomes(path))
-        except ClientError as error:
+            return self._score_and_publish(shard)
+        except (ClientError, OSError) as error:
             return ShardOutcome(shard, stopped=str(error))
+
+    def _score_and_publish(self, shard: int) -> ShardOutcome:
+        path = self._output.shard(shard)
+        outcomes = list(self._outcomes(path))
         failed = np.array([isinstance(outcome, RowError) for outcome in outcomes], bool)
         kept = pq.read_table(path, columns=[KEY, *self.job.keep])
         if failed.any():

@@ -264,3 +264,22 @@ def run_command(monkeypatch, capsys):
         return ended.value.code or 0, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def scoring_repository(tmp_path_factory):
+    """Tiny models with the signatures of the shipped ones, as a model repository."""
+    pytest.importorskip("onnx", reason="the tiny models are made with the export extra")
+    from .scoring_models import write_repository
+
+    return write_repository(tmp_path_factory.mktemp("scoring"))
+
+
+@pytest.fixture
+def scoring_server(scoring_repository):
+    """A server of them, which counts what it is asked."""
+    from .scoring_models import serve
+
+    servicer, server = serve(scoring_repository)
+    yield servicer
+    server.stop(None).wait()

@@ -1,0 +1,90 @@
+"""The models in this process answer as they do behind a server."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neurips16.clients import Client, codec
+from neurips16.clients.errors import (
+    InvalidInputError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    UnsupportedError,
+)
+from neurips16.clients.local import LocalClient
+from neurips16.clients.operations import single
+from neurips16.clients.premises import rank
+
+from .scoring_models import write_model, write_repository
+
+_ADD = """
+<ir_version: 10, opset_import: ["": 20]>
+add (float[N,2] x) => (float[N,2] y) {{
+    k = Constant <value_float = {0}> ()
+    y = Add (x, k)
+}}"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = write_repository(tmp_path_factory.mktemp("models"))
+    for version, text in ((2, "2.0"), (10, "10.0")):
+        write_model(folder, "add", _ADD.format(text), {}, version=version)
+    (folder / "add/11").mkdir()  # holds no model yet
+    return folder
+
+
+@pytest.fixture
+def local(repository):
+    return LocalClient(repository)
+
+
+def infer(client, model, inputs, **options):
+    return client.run(single(codec.infer(model, inputs, **options)))
+
+
+def test_the_newest_version_answers(local):
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.testing.assert_array_equal(infer(local, "add", {"x": x})["y"], x + 10)
+    assert local.model("add").version == "10"
+
+
+def test_an_operation_gives_the_same_as_through_a_server(local, scoring_server):
+    premises = ["q(b)", "! [X] : p(X)", "a = b"]
+    with Client(scoring_server.url) as client:
+        assert local.run(rank("p(a)", premises)) == client.run(rank("p(a)", premises))
+        config = client.model_config("rfcn")
+    assert local.run(single(codec.model_config("rfcn"))) == config
+    assert {t.name: (t.dtype, t.dims) for t in config.inputs} == {"image": ("UINT8", (-1, -1, 3))}
+
+
+def test_what_a_server_would_refuse(local):
+    with pytest.raises(ModelNotFoundError, match="has no model 'nothing': it has add, conjecture_encoder"):
+        infer(local, "nothing", {})
+    for inputs in ({"x": np.zeros((1, 3), np.float32)}, {"x": np.zeros((1, 2))}, {"z": np.zeros((1, 2))}, {}):
+        with pytest.raises(InvalidRequestError, match="model 'add' refused its input"):
+            infer(local, "add", inputs)
+    with pytest.raises(InvalidRequestError, match="it has no output w"):
+        infer(local, "add", {"x": np.zeros((1, 2), np.float32)}, outputs=["w"])
+    with pytest.raises(InvalidRequestError, match="holds texts"):
+        infer(local, "add", {"x": np.array([["a", "b"]])})
+    with pytest.raises(UnsupportedError, match="RepositoryIndex is a server's"):
+        local.run(single(codec.models()))
+
+
+def test_what_is_no_model(repository, tmp_path):
+    with pytest.raises(InvalidInputError, match="is no folder"):
+        LocalClient(tmp_path / "none")
+    broken = tmp_path / "broken/1/model.onnx"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no model")
+    with pytest.raises(InvalidInputError, match="cannot load"):
+        LocalClient(tmp_path).model("broken")
+    with pytest.raises(InvalidInputError, match="cannot load"):
+        LocalClient(repository, op_library=tmp_path / "no.so").model("add")
+    import onnx
+
+    onnx.save(onnx.parser.parse_model(_ADD.format("1.0")), broken)
+    with pytest.raises(InvalidInputError, match="carries no specification"):
+        LocalClient(tmp_path).model("broken")

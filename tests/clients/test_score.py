@@ -1,0 +1,374 @@
+"""Scoring jobs: each task, what becomes of bad rows, and what a job may be taken up again as."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from PIL import Image
+
+from neurips16.clients.connection import Connection
+from neurips16.clients.detection import detect
+from neurips16.clients.errors import InvalidInputError, ScoringError
+from neurips16.clients.local import LocalClient
+from neurips16.clients.premises import encode, premise_models, rank
+from neurips16.clients.score import score
+from neurips16.clients.score_tasks import (
+    ClassifyImageTask,
+    ClassifySoundTask,
+    DetectTask,
+    EmbedTask,
+    RankPremisesTask,
+)
+from neurips16.clients.score_worker import InProcess, ShardWorker, ThroughServer
+from neurips16.clients.sounds import classify
+from neurips16.clients.statements import Statement, parse_all
+
+from .scoring_models import LABELS, RATE, write_repository
+
+score_module = importlib.import_module("neurips16.clients.score")
+STATEMENTS = [f"! [X{i}] : (p{i % 5}(X{i}) => q({'f(' * (i % 4)}X{i}{')' * (i % 4)}))" for i in range(70)]
+
+
+@pytest.fixture
+def host(scoring_repository, monkeypatch):
+    """Models in this process; and so is the one worker, in place of Daft's."""
+    monkeypatch.setattr(score_module, "score_shards", lambda job, shards, **_: map(ShardWorker(job).score, shards))
+    return InProcess(scoring_repository)
+
+
+@pytest.fixture
+def local(scoring_repository):
+    return LocalClient(scoring_repository)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Six pictures of three sizes in a folder and one below it."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        pixels = rng.integers(0, 256, (8 + i % 3, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / ("more" if i > 3 else "") / f"p{i}.png")
+    return folder
+
+
+@pytest.fixture
+def statements(tmp_path):
+    """A CSV of statements."""
+    path = tmp_path / "statements.csv"
+    pyarrow.csv.write_csv(pa.table({"id": [f"s{i}" for i in range(len(STATEMENTS))], "text": STATEMENTS}), path)
+    return path
+
+
+def read(output, which="results"):
+    return pq.read_table(output / which)
+
+
+def test_detection_of_a_folder(host, local, pictures, tmp_path):
+    summary = score(DetectTask(min_score=0.1), str(pictures), tmp_path / "out", host=host, shard_rows=4)
+    assert (summary.rows, summary.failed, summary.before) == (6, 0, 0)
+    table = read(tmp_path / "out")
+    assert table["key"].to_pylist() == ["more/p4.png", "more/p5.png", "p0.png", "p1.png", "p2.png", "p3.png"]
+    assert str(table.schema.field("detections").type) == (
+        "list<element: struct<label: string, score: float, box: struct<x0: float, y0: float, x1: float, y1: float>>>"
+    )
+    assert set(table["model"].to_pylist()) == {"rfcn"}
+    assert set(table["model_version"].to_pylist()) == {"1"}
+    for row in table.to_pylist():
+        want = local.run(detect(pictures / row["key"], min_score=0.1))
+        assert [(d["label"], d["score"], tuple(d["box"].values())) for d in row["detections"]] == [
+            (d.label, d.score, d.box) for d in want
+        ]
+    assert len(list((tmp_path / "out/results").iterdir())) == 2
+    assert not (tmp_path / "out/.work").exists()
+    assert json.loads((tmp_path / "out/summary.json").read_text()) == {"rows": 6, "failed": 0}
+
+
+def test_classes_of_images_as_paths_and_as_bytes(host, pictures, tmp_path):
+    names = ["p0.png", "p1.png", "p2.png", "p3.png", "more/p4.png", "more/p5.png"]
+    contents = [(pictures / name).read_bytes() for name in names]
+    pq.write_table(pa.table({"name": names, "content": contents, "n": range(6)}), pictures / "all.parquet")
+    (pictures / "all.jsonl").write_text(
+        "".join(json.dumps({"name": name, "n": n}) + "\n" for n, name in enumerate(names))
+    )
+    tables = {}
+    for column, file in (("name", "all.parquet"), ("content", "all.parquet"), ("name", "all.jsonl")):
+        output = tmp_path / f"{column} of {file}"
+        score(ClassifyImageTask("tiny_classifier"), str(pictures / file), output, host=host, column=column, keep=["n"])
+        tables[output.name] = read(output)
+        assert tables[output.name]["key"].to_pylist() == [f"{file}:{row}" for row in range(6)]
+    first, *others = (table.drop_columns(["key"]) for table in tables.values())
+    assert all(other == first for other in others)
+    for row in first.to_pylist():
+        means = np.asarray(Image.open(pictures / names[row["n"]]), np.float64).mean((0, 1))
+        want = np.exp(means / 40) / np.exp(means / 40).sum()
+        assert [c["label"] for c in row["classes"]] == [LABELS[i] for i in np.argsort(-want)]
+        np.testing.assert_allclose([c["probability"] for c in row["classes"]], np.sort(want)[::-1], rtol=1e-5)
+
+
+def test_sounds(host, local, tmp_path):
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        soundfile.write(tmp_path / f"in/{i}.wav", rng.uniform(-0.2, 0.2 + 0.2 * i, int(RATE * (0.5 + i))), RATE)
+    (tmp_path / "in/silent.wav").write_bytes((tmp_path / "in/0.wav").read_bytes()[:44])
+    score(ClassifySoundTask(top=2), str(tmp_path / "in/*.wav"), tmp_path / "out", host=host, max_error_share=0.5)
+    for row in read(tmp_path / "out").to_pylist():
+        want = local.run(classify(tmp_path / "in" / row["key"], top_k=2))
+        assert [c["label"] for c in row["classes"]] == [c.label for c in want]
+        np.testing.assert_allclose([c["probability"] for c in row["classes"]], [c.probability for c in want], rtol=1e-6)
+        assert row["duration_s"] == want.duration_s
+    assert read(tmp_path / "out", "errors")["key"].to_pylist() == ["silent.wav"]
+
+
+def test_embeddings(host, local, statements, tmp_path):
+    task = EmbedTask("conjecture_encoder")
+    score(task, str(statements), tmp_path / "out", host=host, column="text", keep=["id"], shard_rows=50)
+    table = read(tmp_path / "out")
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[4]"
+    assert table["id"].to_pylist() == [f"s{i}" for i in range(len(STATEMENTS))]
+
+    def direct():
+        return (yield from encode((yield from premise_models()), "conjecture_encoder", parse_all(STATEMENTS)))
+
+    np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), local.run(direct()), rtol=1e-6)
+    assert not any(table["truncated"].to_pylist())
+
+
+def test_premises_for_each_conjecture(host, local, statements, tmp_path):
+    (tmp_path / "library.p").write_text("\n".join(STATEMENTS[::3]))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/one.p").write_text(f"% a comment\nfof(one, conjecture, {STATEMENTS[1]}).\n")
+    (tmp_path / "in/long.p").write_text(" & ".join(["p(a)"] * 40))
+    task = RankPremisesTask(tmp_path / "library.p", top=3)
+    score(task, str(tmp_path / "in"), tmp_path / "out", host=host)
+    long, one = read(tmp_path / "out").to_pylist()
+    want = local.run(rank(STATEMENTS[1], parse_all(STATEMENTS[::3]), top_k=3))
+    assert [(p["rank"], p["index"], p["text"]) for p in one["premises"]] == [(p.rank, p.index, p.text) for p in want]
+    np.testing.assert_allclose([p["score"] for p in one["premises"]], [p.score for p in want], rtol=1e-5)
+    assert (long["truncated"], one["truncated"]) == (True, False)
+    (tmp_path / "library.p").write_text("\n".join(STATEMENTS[::2]))
+    with pytest.raises(InvalidInputError, match=r"its options was .*now it is"):
+        score(task, str(tmp_path / "in"), tmp_path / "out", host=host)
+
+
+def test_through_a_server_it_is_the_same_with_bounded_requests(host, scoring_server, statements, pictures, tmp_path):
+    server = ThroughServer(Connection.of(scoring_server.url))
+    for task, source, options in (
+        (EmbedTask(), statements, {"column": "text"}),
+        (DetectTask(), pictures, {}),
+    ):
+        for name, where in (("local", host), ("server", server)):
+            score(task, str(source), tmp_path / task.name / name, host=where, in_flight=3, **options)
+        assert read(tmp_path / task.name / "local") == read(tmp_path / task.name / "server")
+    assert 1 < scoring_server.most_flying <= 3
+    assert scoring_server.versions == {"1"}
+
+
+def test_a_bad_row_is_told_and_its_neighbours_are_scored(host, tmp_path):
+    texts = [*STATEMENTS]
+    texts[3], texts[40], texts[41] = "ü(x)", None, "  "
+    pq.write_table(pa.table({"t": texts, "kept": range(70)}), tmp_path / "in.parquet")
+    usual = {"host": host, "column": "t", "keep": ["kept"], "shard_rows": 30}
+    summary = score(EmbedTask(), str(tmp_path / "in.parquet"), tmp_path / "out", **usual)
+    assert (summary.rows, summary.failed) == (70, 3)
+    errors = read(tmp_path / "out", "errors").to_pylist()
+    assert [(e["key"], e["kept"]) for e in errors] == [(f"in.parquet:{i}", i) for i in (3, 40, 41)]
+    assert [e["error"] for e in errors] == ["InvalidStatementError", "InvalidInputError", "InvalidStatementError"]
+    for error, reason in zip(errors, ("does not know the character 'ü'", "no value", "empty"), strict=True):
+        assert reason in error["reason"]
+    assert read(tmp_path / "out")["kept"].to_pylist() == [i for i in range(70) if i not in (3, 40, 41)]
+    assert sorted(path.name for path in (tmp_path / "out/errors").iterdir()) == [
+        "part-000000.parquet",
+        "part-000001.parquet",
+    ]
+
+
+def test_damaged_files_are_rows_too(host, pictures, tmp_path):
+    (pictures / "empty.png").write_bytes(b"")
+    (pictures / "cut.png").write_bytes((pictures / "p0.png").read_bytes()[:60])
+    (pictures / "text.jpg").write_text("hello")
+    pq.write_table(
+        pa.table({"path": ["p0.png", "not there.png", str(pictures / "p1.png")]}), tmp_path / "pictures/t.parquet"
+    )
+    summary = score(DetectTask(), f"{pictures}/*.[pj]*g", tmp_path / "out", host=host, max_error_share=0.5)
+    assert (summary.rows, summary.failed) == (7, 3)
+    assert {e["error"] for e in read(tmp_path / "out", "errors").to_pylist()} == {"InvalidImageError"}
+    summary = score(DetectTask(), f"{pictures}/t.parquet", tmp_path / "other", host=host, max_error_share=0.5)
+    (error,) = read(tmp_path / "other", "errors").to_pylist()
+    assert error["key"] == "t.parquet:1"
+    assert "does not exist" in error["reason"]
+
+
+def test_too_many_failures_end_the_job_and_more_may_be_allowed_later(host, tmp_path):
+    pq.write_table(pa.table({"t": ["ü"] * 3 + STATEMENTS[:7]}), tmp_path / "in.parquet")
+    usual = {"host": host, "shard_rows": 2}
+    with pytest.raises(ScoringError, match=r"2 of 10 rows have failed, more than the share of 0\.1"):
+        score(EmbedTask(), str(tmp_path / "in.parquet"), tmp_path / "out", **usual, max_error_share=0.1)
+    assert len(list((tmp_path / "out/results").iterdir())) == 1
+    summary = score(EmbedTask(), str(tmp_path / "in.parquet"), tmp_path / "out", **usual, max_error_share=0.3)
+    assert (summary.rows, summary.failed, summary.before) == (10, 3, 2)
+
+
+def test_a_server_that_goes_away_loses_nothing(host, scoring_server, statements, tmp_path):
+    usual = {"column": "text", "shard_rows": 20, "host": ThroughServer(Connection.of(scoring_server.url))}
+    scoring_server.fail_after = 4
+    with pytest.raises(ScoringError, match=r"unloaded.*of 70 rows are done: run this again"):
+        score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+    done = len(list((tmp_path / "out/results").iterdir()))
+    assert 0 < done < 4
+    assert not list((tmp_path / "out/errors").iterdir())
+    scoring_server.fail_after = 10**9
+    summary = score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+    assert (summary.rows, summary.failed, summary.before) == (70, 0, 20 * done)
+    score(EmbedTask(), str(statements), tmp_path / "whole", **usual)
+    assert read(tmp_path / "out") == read(tmp_path / "whole")
+
+
+def test_a_finished_job_is_not_done_again(host, statements, tmp_path, monkeypatch):
+    usual = {"host": host, "column": "text"}
+    first = score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+    monkeypatch.setattr(score_module, "cut_into_shards", None)
+    again = score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+    assert (again.rows, again.failed, again.before) == (first.rows, 0, first.rows)
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+
+
+def test_an_output_belongs_to_one_job(host, statements, tmp_path, scoring_server):
+    output = tmp_path / "out"
+    usual = {"host": host, "column": "text"}
+    score(EmbedTask(), str(statements), output, **usual)
+    other = write_repository(tmp_path / "models")
+    encoder = other / "premise_encoder/1/model.onnx"
+    encoder.parent.rename(encoder.parents[1] / "2")
+    server = ThroughServer(Connection.of(scoring_server.url))
+    for task, changes, named in (
+        (EmbedTask("conjecture_encoder"), {}, "options"),
+        (RankPremisesTask(statements), {}, "models|options|task"),
+        (EmbedTask(), {"keep": ["id"]}, "keep"),
+        (EmbedTask(), {"column": "id"}, "column"),
+        (EmbedTask(), {"shard_rows": 3}, "shard_rows"),
+        (EmbedTask(), {"host": InProcess(other)}, "models"),
+        (EmbedTask(), {"host": server}, "models"),
+    ):
+        with pytest.raises(InvalidInputError, match=rf"is the output of another job: its ({named}) was") as caught:
+            score(task, str(statements), output, **{**usual, **changes})
+        assert "\n" not in str(caught.value)
+    os.utime(statements, ns=(1, 1))
+    with pytest.raises(InvalidInputError, match="its input was"):
+        score(EmbedTask(), str(statements), output, **usual)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/letter.txt").write_text("mine")
+    with pytest.raises(InvalidInputError, match="not empty and not the output"):
+        score(EmbedTask(), str(statements), tmp_path / "home", **usual)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["letter.txt"]
+
+
+def test_one_process_at_a_time(host, statements, tmp_path, monkeypatch):
+    usual = {"host": host, "column": "text"}
+
+    def meanwhile(job, shards, **_):
+        with pytest.raises(InvalidInputError, match="another process is writing"):
+            score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+        return map(ShardWorker(job).score, shards)
+
+    monkeypatch.setattr(score_module, "score_shards", meanwhile)
+    assert score(EmbedTask(), str(statements), tmp_path / "out", **usual).rows == 70
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "options", "message"),
+    [
+        (EmbedTask(), "statements.csv", {}, "columns id, text: say with --column"),
+        (EmbedTask(), "statements.csv", {"column": "texts"}, "columns id, text, but not texts"),
+        (EmbedTask(), "statements.csv", {"column": "text", "keep": ["key"]}, "but not key"),
+        (DetectTask(), "pictures", {"column": "path"}, "holds files and no table, so there is no column 'path'"),
+        (DetectTask(), "nothing", {}, "is empty: no file is there"),
+        (EmbedTask(), "numbers.parquet", {"column": "n"}, "holds int64, expected texts or bytes"),
+        (EmbedTask(), "numbers.parquet", {"column": "t", "keep": ["model"]}, "has a column 'model' already"),
+        (EmbedTask(), "numbers.parquet", {"column": "t", "keep": ["embedding"]}, "has a column 'embedding' already"),
+        (EmbedTask(), "numbers.parquet", {"column": "t", "keep": ["n", "n"]}, "has a column 'n' already"),
+        (DetectTask("tiny_classifier"), "pictures", {"in_flight": 0}, "at least 1"),
+        (RankPremisesTask(Path("none.p")), "statements.csv", {"column": "text"}, "none.p cannot be read"),
+    ],
+)
+def test_what_cannot_be_done(host, statements, pictures, tmp_path, monkeypatch, task, source, options, message):
+    monkeypatch.chdir(tmp_path)
+    columns = {"n": range(3), "t": STATEMENTS[:3], "model": STATEMENTS[:3], "embedding": STATEMENTS[:3]}
+    pq.write_table(pa.table(columns), "numbers.parquet")
+    with pytest.raises(InvalidInputError, match=message):
+        score(task, source, tmp_path / "out", host=host, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_on_object_storage_is_refused(host, statements):
+    with pytest.raises(InvalidInputError, match="object storage cannot"):
+        score(EmbedTask(), str(statements), "s3://bucket/out", host=host, column="text")
+
+
+def test_statements_keep_their_places_in_a_group():
+    statement = Statement.parse("p(a)", index=7)
+    assert parse_all([statement])[0].index == 7
+
+
+def run_score(*arguments):
+    """Run `neurips16 score …` in a process of its own, with Daft's workers below it: (exit status, stdout, stderr)."""
+    command = Path(sys.executable).with_name("neurips16")
+    done = subprocess.run([command, "score", *map(str, arguments)], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command(scoring_repository, statements, tmp_path):
+    """With workers of their own, as people use it."""
+    usual = ["embed", statements, tmp_path / "out", "--models", scoring_repository, "--column", "text"]
+    status, out, err = run_score(*usual, "--keep", "id", "--workers", 2, "--shard-rows", 20)
+    assert (status, err) == (0, "")
+    assert out.startswith("70 rows: 70 scored, 0 failed; 70 of them now, in ")
+    assert out.splitlines()[1] == f"results: {tmp_path}/out/results"
+    assert read(tmp_path / "out")["id"].to_pylist() == [f"s{i}" for i in range(70)]
+    status, out, err = run_score(*usual, "--shard-rows", 20)
+    assert (status, out) == (2, "")
+    assert err == (
+        f'error: {tmp_path}/out is the output of another job: its keep was ["id"], now it is []; name another folder\n'
+    )
+
+
+def test_the_command_tells_by_its_status_how_it_went(scoring_repository, tmp_path):
+    pq.write_table(pa.table({"t": ["ü", *STATEMENTS[:3]]}), tmp_path / "in.parquet")
+    usual = ["embed", tmp_path / "in.parquet", tmp_path / "out", "--models", scoring_repository, "--workers", 1]
+    status, out, err = run_score(*usual)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: 1 of 4 rows have failed, more than the share of 0.05")
+    status, out, err = run_score(*usual, "--max-error-share", 0.25)
+    assert (status, err) == (0, "")
+    assert out.startswith("4 rows: 3 scored, 1 failed; 0 of them now")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["embed", "--min-score", 0.1], "embed has no --min-score"),
+        (["rank-premises"], "rank-premises needs --premises"),
+        (["classify-image"], "classify-image needs --model"),
+        (["detect", "--min-score", 2], "min_score is a probability"),
+        (["embed", "--models", ".", "--url", "localhost:1"], "give one of them"),
+    ],
+)
+def test_options_that_do_not_fit(run_command, tmp_path, arguments, message):
+    task, *rest = arguments
+    status, out, err = run_command("score", task, tmp_path, tmp_path / "out", *rest)
+    assert (status, out) == (2, "")
+    assert message in err

@@ -1,0 +1,126 @@
+"""A scoring job that is killed at any moment, and started again, leaves what an undisturbed one leaves."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.slow]
+
+ROWS, SHARD_ROWS, KILLS = 960, 8, 20
+COMMAND = Path(sys.executable).with_name("neurips16")
+
+
+@pytest.fixture(scope="module")
+def statements(tmp_path_factory):
+    """Statements of which every 37th cannot be read."""
+    path = tmp_path_factory.mktemp("input") / "statements.csv"
+    texts = ["ü" if i % 37 == 5 else f"p{i}({'f(' * (i % 9)}a{')' * (i % 9)})" for i in range(ROWS)]
+    path.write_text("id,text\n" + "".join(f"{i},{text}\n" for i, text in enumerate(texts)))
+    return path
+
+
+@pytest.fixture
+def start(scoring_repository, statements):
+    """Start the job, with one or two workers."""
+    started = []
+
+    def start(output, workers=1):
+        usual = ["--models", scoring_repository, "--column", "text", "--keep", "id", "--shard-rows", SHARD_ROWS]
+        arguments = ["score", "embed", statements, output, *usual, "--workers", workers]
+        started.append(
+            subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def finished(process):
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+
+
+def content(output):
+    """Every file of an output, and its bytes; the lock aside."""
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def count(folder, pattern):
+    return len(list(folder.glob(pattern)))
+
+
+# A phase is where a job is when it is killed: told by what is on the disk.
+PHASES = {
+    "starting": lambda output, before: True,
+    "claimed": lambda output, before: (output / "manifest.json").exists(),
+    "cutting": lambda output, before: count(output, ".work/shard-*") > 3 or (output / ".work/cut.json").exists(),
+    "cut": lambda output, before: (output / ".work/cut.json").exists(),
+    "errors": lambda output, before: count(output, "errors/*") > before[1],
+    "results": lambda output, before: count(output, "results/*") > before[0],
+    "more results": lambda output, before: count(output, "results/*") > before[0] + 5,
+    "ending": lambda output, before: count(output, "results/*") == ROWS // SHARD_ROWS,
+}
+
+
+def test_killed_anywhere_it_goes_on(start, tmp_path):
+    finished(start(tmp_path / "undisturbed"))
+    want = content(tmp_path / "undisturbed")
+    assert len([name for name in want if name.startswith("results/")]) == ROWS // SHARD_ROWS
+    assert any(name.startswith("errors/") for name in want)
+    rng = random.Random(0)
+    kills, jobs = 0, 0
+    early = list(itertools.islice(itertools.cycle(PHASES), KILLS))
+    while kills < KILLS:
+        output = tmp_path / f"job{jobs}"
+        jobs += 1
+        while not (output / "summary.json").exists():
+            phase = early[kills] if kills < KILLS else None
+            process = start(output, workers=1 + kills % 2)
+            if phase is None:
+                finished(process)
+                break
+            before = count(output, "results/*"), count(output, "errors/*")
+            while process.poll() is None and not PHASES[phase](output, before):
+                time.sleep(0.001)
+            time.sleep(rng.choice([0.0, 0.002, 0.02]) if phase != "starting" else rng.uniform(0, 1))
+            process.kill()
+            process.communicate()
+            kills += process.returncode == -signal.SIGKILL
+            names = [path.name for path in (output / "results").glob("*")] if output.exists() else []
+            assert all(want[f"results/{name}"] == (output / "results" / name).read_bytes() for name in names)
+        finished(start(output))
+        assert content(output) == want
+    assert kills == KILLS
+
+
+def test_a_killed_worker_ends_the_job_and_costs_a_shard(start, tmp_path):
+    process = start(tmp_path / "out")
+    while not count(tmp_path / "out", "results/*"):
+        time.sleep(0.001)
+        assert process.poll() is None
+    below = psutil.Process(process.pid).children()
+    (worker,) = (child for child in below if "daft.execution.udf_worker" in child.cmdline())
+    worker.kill()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"a worker failed; what is done is kept" in said
+    assert b"Traceback" not in said
+    finished(start(tmp_path / "out"))
+    finished(start(tmp_path / "undisturbed"))
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
