@@ -44,6 +44,11 @@ def test_the_image_is_built_against_the_releases_onnxruntime():
     assert release.custom_op_api >= OP_LIBRARY_API
 
 
+def test_its_known_holes_are_closed():
+    """CVE-2025-23310 and others like it, which 25.07 closed: the HTTP of the health probes is open to the node."""
+    assert DEPLOYED >= "25.07"
+
+
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.parts[-3])
 def test_every_shipped_model_is_loaded_by_it(model):
     preflight(model, DEPLOYED)
