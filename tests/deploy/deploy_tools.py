@@ -35,8 +35,14 @@ def find_program(name: str, how: str) -> str:
 
 
 def options(arguments: Sequence[str]) -> dict[str, str]:
-    """The options of a command line by name; one that is given twice is an error."""
-    pairs = [argument.removeprefix("--").split("=", 1) for argument in arguments]
+    """The options of a command line by name; one that is given twice is an error.
+
+    A backend's own option has a name of the form ``backend-config=BACKEND,NAME``.
+    """
+    pairs = [
+        argument.removeprefix("--").rsplit("=", 1) if "backend-config" in argument else argument[2:].split("=", 1)
+        for argument in arguments
+    ]
     assert len({name for name, _ in pairs}) == len(pairs), arguments
     return dict(pairs)
 

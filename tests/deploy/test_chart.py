@@ -194,6 +194,18 @@ def test_beyond_loopback_there_is_tls_and_an_admin_token(render, where):
     assert given["metrics-config"] == "summary_latencies=true"
 
 
+@pytest.mark.parametrize("where", ["chart", "compose", "kserve"])
+def test_onnxruntime_has_as_many_threads_as_the_container_has_cpus(render, where):
+    given = options(container(render())["args"] if where == "chart" else command_lines()[where])
+    limits = {
+        "chart": container(render())["resources"]["limits"]["cpu"],
+        "compose": load(COMPOSE)["services"]["triton"]["deploy"]["resources"]["limits"]["cpus"],
+        "kserve": load(DEPLOY / "kserve/runtime.yaml")["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+    }
+    assert given["backend-config=onnxruntime,enable-global-threadpool"] == "1"
+    assert given["backend-config=onnxruntime,intra_op_thread_count"] == limits[where]
+
+
 def test_plaintext_has_to_be_asked_for(render):
     given = options(container(render(tls={"insecurePlaintext": True}))["args"])
     assert not [name for name in given if name.startswith("grpc-use-ssl")]

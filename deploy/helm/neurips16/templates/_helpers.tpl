@@ -40,6 +40,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - --model-repository=/models
 - --exit-timeout-secs={{ .exitTimeoutSeconds }}
 - --metrics-config=summary_latencies=true
+- --backend-config=onnxruntime,enable-global-threadpool=1
+- --backend-config=onnxruntime,intra_op_thread_count={{ .threads }}
+- --backend-config=onnxruntime,inter_op_thread_count=1
 - --grpc-address=0.0.0.0
 - --grpc-port=8001
 {{- if .connectionAgeSeconds }}
