@@ -6,7 +6,9 @@ rows whenever the input is cut.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,9 +29,9 @@ KEY, VALUE = "key", "value"  # the first columns of a shard; what was to be kept
 _TABLES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _WILDCARDS = frozenset("*?[")
 _LOCAL = "file://"
-_ROWS_AT_A_TIME = 32  # of a shard's file that are in memory at a time, since they may be the bytes of images
+_ROWS_AT_A_TIME = 8  # of a shard's file that are in memory at a time, since they may be the bytes of images
 _ROWS_READ_AT_A_TIME = 1024  # of a table
-_READ_ERRORS = (ValueError, OSError)  # what Daft raises for a file that it cannot read; its own derive from these
+_READ_ERRORS = (ValueError, OSError)  # of Daft and Arrow, for a file that they cannot read; theirs derive from these
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,12 @@ class Source:
         """The columns of a table, as its first file has them; none for plain files."""
         if self.kind == "files":
             return {}
-        schema = self._frame(self.paths[0], {}).schema().to_pyarrow_schema()
+        with self._explained(self.paths[0]):
+            if self.kind == "parquet":
+                with _parquet(self.paths[0]) as file:
+                    schema = file.schema_arrow
+            else:
+                schema = self._frame(self.paths[0], None).schema().to_pyarrow_schema()
         return dict(zip(schema.names, schema.types, strict=True))
 
     def batches(self, column: str | None, keep: Sequence[str]) -> Iterator[pa.Table]:
@@ -105,19 +112,44 @@ class Source:
                 row += len(table)
 
     def _read(self, path: str, wanted: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        frame = self._frame(path, {name: daft.DataType.from_arrow_type(dtype) for name, dtype in wanted.items()})
+        with self._explained(path):
+            if self.kind == "parquet":  # Daft would hold several row groups at a time, which may be images
+                with _parquet(path) as file:
+                    yield from file.iter_batches(_ROWS_AT_A_TIME, columns=list(wanted), use_threads=False)
+                return
+            types = {name: daft.DataType.from_arrow_type(dtype) for name, dtype in wanted.items()}
+            yield from self._frame(path, types).select(*wanted).to_arrow_iter(results_buffer_size=1)
+
+    def _frame(self, path: str, types: dict[str, Any] | None) -> Any:
+        return (daft.read_csv if self.kind == "csv" else daft.read_json)(path, schema=types)
+
+    @contextlib.contextmanager
+    def _explained(self, path: str) -> Iterator[None]:
         try:
-            with daft.execution_config_ctx(default_morsel_size=_ROWS_READ_AT_A_TIME):
-                yield from frame.select(*wanted).to_arrow_iter(results_buffer_size=1)
+            yield
         except _READ_ERRORS as error:
             raise InvalidInputError(f"{path} cannot be read as {self.kind}: {_first_line(error)}") from error
 
-    def _frame(self, path: str, schema: dict[str, Any]) -> Any:
-        read = {"parquet": daft.read_parquet, "csv": daft.read_csv, "jsonl": daft.read_json}[self.kind]
-        try:
-            return read(path, schema=schema or None)
-        except _READ_ERRORS as error:
-            raise InvalidInputError(f"{path} cannot be read as {self.kind}: {_first_line(error)}") from error
+
+class _File(io.RawIOBase):
+    """A file of Daft's, as Arrow wants one."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _parquet(path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, wherever Daft reads."""
+    with daft.File(path).open() as opened, pq.ParquetFile(_File(opened)) as file:
+        yield file
 
 
 def cut_into_shards(
@@ -136,7 +168,9 @@ def cut_into_shards(
         def write(aside: Path) -> None:
             nonlocal table, wanted, rows
             assert table is not None
-            with pq.ParquetWriter(aside, table.schema) as writer:
+            # Only the workers read it, once: what makes a file small or quick to search is left out.
+            plain = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
+            with pq.ParquetWriter(aside, table.schema, **plain) as writer:
                 while table is not None and wanted:
                     part, table = table.slice(0, wanted), table.slice(wanted)
                     writer.write_table(part, row_group_size=_ROWS_AT_A_TIME)
@@ -146,6 +180,7 @@ def cut_into_shards(
 
         output.publish(output.shard(shards), write)
         shards += 1
+    pa.default_memory_pool().release_unused()  # what was read is not needed again in this process
     return {"rows": rows, "shards": shards}
 
 

@@ -32,7 +32,7 @@ Value = str | bytes | Path  # of one row: a text, the bytes of a file, or a file
 Result = dict[str, Any]  # by column
 
 _STATEMENTS_AT_A_TIME = 64
-_IMAGES_AT_A_TIME = 16
+_IMAGES_AT_A_TIME = 8
 _CLASSES = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 _BOX = pa.struct([(edge, pa.float32()) for edge in ("x0", "y0", "x1", "y1")])
 

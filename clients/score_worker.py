@@ -127,7 +127,7 @@ class ShardWorker:
 
     def _outcomes(self, path: Path) -> Iterator[Result | RowError]:
         """The outcomes of a shard's rows, in order; a bounded number of rows is in memory at a time."""
-        most = 2 * self.job.in_flight  # half of them ready to go when a place becomes free
+        most = self.job.in_flight + 1  # one is ready to go when a place becomes free
         waiting: deque[Future[list[Result | RowError]]] = deque()
         with ThreadPoolExecutor(self.job.in_flight) as pool:
             try:
