@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import subprocess
@@ -9,9 +10,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -19,6 +21,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))  # for deploy_tools
 
 from deploy_tools import CHART, DEPLOY, MODEL, ROOT, TOKEN, container, free_port
+
+if TYPE_CHECKING:
+    from neurips16.serving.process import ServerProcess
 
 
 @pytest.fixture(scope="session")
@@ -48,50 +53,50 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Server:
-    """Where the real Triton is."""
+    """A running Triton."""
 
     grpc: str
     http: str
     metrics: str
+    process: ServerProcess
 
 
-@pytest.fixture(scope="session")
-def triton(render, certificates, tmp_path_factory) -> Iterator[Server]:
-    """Triton from pip, with the chart's own command line but for folders, addresses and ports."""
-    if importlib.util.find_spec("pytriton") is None:
-        pytest.skip("nvidia-pytriton is not installed: pip install 'neurips16[serving]'")
+@contextlib.contextmanager
+def start(arguments: Sequence[str], certificates: Path, folder: Path) -> Iterator[Server]:
+    """Triton from pip with the chart's own command line but for folders, addresses and ports; ready inside."""
     from neurips16.serving.binary import find_triton
     from neurips16.serving.process import ServerProcess
     from neurips16.serving.runtime import Runtime
 
-    repository = tmp_path_factory.mktemp("models")
-    shutil.copytree(ROOT / "serving/models" / MODEL, repository / MODEL)
-    ports = {old: free_port() for old in ("8000", "8001", "8002")}
-    arguments = []
-    for argument in container(render(gpu={"count": 0}))["args"]:
+    shutil.copytree(ROOT / "serving/models" / MODEL, folder / MODEL)
+    ports = {old: str(free_port()) for old in ("8000", "8001", "8002")}
+    places = {
+        "/models": str(folder),
+        "/etc/neurips16/tls": str(certificates),
+        "0.0.0.0": "127.0.0.1",
+        "$(NEURIPS16_ADMIN_TOKEN)": TOKEN,
+    }
+    here = []
+    for argument in arguments:
         option, value = argument.split("=", 1)
-        value = str(ports.get(value, value))
-        for old, new in (
-            ("/models", str(repository)),
-            ("/etc/neurips16/tls", str(certificates)),
-            ("0.0.0.0", "127.0.0.1"),
-            ("$(NEURIPS16_ADMIN_TOKEN)", TOKEN),
-        ):
+        value = ports.get(value, value)
+        for old, new in places.items():
             value = value.replace(old, new)
-        arguments.append(f"{option}={value}")
+        here.append(f"{option}={value}")
 
     binary = find_triton()
     runtime = Runtime.create(binary)
-    arguments.append(f"--backend-directory={runtime.backends}")
-    arguments.append(f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}")
+    here.append(f"--backend-directory={runtime.backends}")
+    here.append(f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}")
     log: list[str] = []
     environment = {**runtime.environment(), "CUDA_VISIBLE_DEVICES": ""}
-    process = ServerProcess([str(binary.executable), *arguments], environment, runtime.leftovers(), 40.0, log.append)
+    process = ServerProcess([str(binary.executable), *here], environment, runtime.leftovers(), 40.0, log.append)
     process.start()
-    server = Server(*(f"localhost:{ports[old]}" for old in ("8001", "8000", "8002")))
+    server = Server(*(f"localhost:{ports[old]}" for old in ("8001", "8000", "8002")), process)
     try:
         deadline = time.monotonic() + 120
-        while status(f"http://{server.http}/v2/health/ready") != 200:
+        # The metrics are the last service to open.
+        while {status(f"http://{server.http}/v2/health/ready"), status(f"http://{server.metrics}/metrics")} != {200}:
             assert process.poll() is None, "\n".join(log[-30:])
             assert time.monotonic() < deadline, "\n".join(log[-30:])
             time.sleep(0.2)
@@ -99,6 +104,22 @@ def triton(render, certificates, tmp_path_factory) -> Iterator[Server]:
     finally:
         process.stop()
         runtime.remove()
+
+
+@pytest.fixture(scope="session")
+def start_triton(render, certificates, tmp_path_factory) -> Callable[[], contextlib.AbstractContextManager[Server]]:
+    """Starts a Triton with the chart's command line."""
+    if importlib.util.find_spec("pytriton") is None:
+        pytest.skip("nvidia-pytriton is not installed: pip install 'neurips16[serving]'")
+    arguments = container(render(gpu={"count": 0}))["args"]
+    return lambda: start(arguments, certificates, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def triton(start_triton) -> Iterator[Server]:
+    """One Triton with the chart's command line, for all tests."""
+    with start_triton() as server:
+        yield server
 
 
 def status(url: str, headers: dict[str, str] | None = None) -> int:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import signal
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -116,3 +121,38 @@ def test_the_certificates_name_the_server(certificates: Path):
         "tls.crt",
         "tls.key",
     ]
+
+
+def test_what_is_in_hand_is_answered_when_it_is_stopped(start_triton, certificates):
+    """SIGTERM, as from Kubernetes: the grace that is granted is worth something."""
+    import tritonclient.grpc as grpc_client
+
+    text = np.full((64, 128), ord("a"), np.uint8)  # a full batch: no two are joined
+    given = grpc_client.InferInput("text", text.shape, "UINT8")
+    given.set_data_from_numpy(text)
+    own = {"private_key": str(certificates / "client.key"), "certificate_chain": str(certificates / "client.crt")}
+    answers: queue.Queue = queue.Queue()
+    with (
+        start_triton() as server,
+        grpc_client.InferenceServerClient(
+            server.grpc, ssl=True, root_certificates=str(certificates / "ca.crt"), **own
+        ) as client,
+    ):
+        for _ in range(12):
+            client.async_infer(MODEL, [given], lambda result, error: answers.put(error or result), client_timeout=60)
+        deadline = time.monotonic() + 30
+        # All are with the server: one is being answered, the others are answered or wait.
+        while _counted(server.metrics, "nv_inference_pending_request_count") + answers.qsize() < 11:
+            assert time.monotonic() < deadline
+        assert answers.qsize() < 10, "too fast to be stopped amid it"
+        os.kill(server.process.pid, signal.SIGTERM)
+        for _ in range(12):
+            answer = answers.get(timeout=60)
+            assert isinstance(answer, grpc_client.InferResult), str(answer)
+            assert answer.as_numpy("embedding").shape[0] == 64
+        assert server.process.wait(60) == 0
+
+
+def _counted(metrics: str, name: str) -> float:
+    with urllib.request.urlopen(f"http://{metrics}/metrics") as answer:
+        return sum(float(line.split()[-1]) for line in answer.read().decode().splitlines() if line.startswith(name))
