@@ -1,7 +1,13 @@
+import contextlib
+import socket
+import threading
+import time
+
 import grpc
 import grpc.aio
 import pytest
 
+from neurips16.clients.client import Client
 from neurips16.clients.connection import TLS, Address, Connection, Retry, Timeout
 from neurips16.clients.errors import InvalidInputError
 
@@ -44,6 +50,13 @@ def test_tls_and_credentials_come_from_the_environment(monkeypatch):
     assert connection.tls == TLS(ca="ca.pem")
     assert connection.metadata == (("authorization", "Bearer x"),)
     assert Connection.of("there:1", headers={"Custom": "y"}).metadata == (("custom", "y"),)
+
+
+def test_the_admin_token_goes_to_this_machine_or_over_tls_only(monkeypatch):
+    monkeypatch.setenv("NEURIPS16_ADMIN_TOKEN", "a-token-of-the-admins")
+    sent = (("triton-grpc-protocol-neurips16-admin", "a-token-of-the-admins"),)
+    assert Connection.of("localhost:1").metadata == Connection.of("grpcs://a.example:1").metadata == sent
+    assert Connection.of("a.example:1").metadata == Connection.of("localhost:1", headers={}).metadata == ()
 
 
 def test_tls_follows_the_scheme():
@@ -95,3 +108,28 @@ def test_this_machine_is_asked_directly_and_others_through_a_proxy():
 
 def test_message_size_reaches_the_channel():
     assert ("grpc.max_receive_message_length", 1000) in Connection.of(max_message_bytes=1000).options()
+
+
+def test_a_slow_line_is_given_time_to_connect(server):
+    """Half a second goes by before the first byte arrives, as with a TLS handshake over some distance."""
+    host, _, port = server.url.rpartition(":")
+
+    def forward(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+
+    with socket.create_server(("localhost", 0)) as listener, contextlib.ExitStack() as stack:
+
+        def relay():
+            near, _ = listener.accept()
+            far = socket.create_connection((host, int(port)))
+            stack.callback(near.close)
+            stack.callback(far.close)
+            time.sleep(0.5)
+            threading.Thread(target=forward, args=(far, near), daemon=True).start()
+            forward(near, far)
+
+        threading.Thread(target=relay, daemon=True).start()
+        with Client(f"localhost:{listener.getsockname()[1]}", retry=Retry(attempts=1)) as client:
+            assert client.server_ready()
