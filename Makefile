@@ -30,6 +30,7 @@ bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside 
 	@$(BIN)/python deploy/bench/premise_serving.py
 	@test ! -d serving/models/sound_classifier || $(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py
+	@$(BIN)/python deploy/bench/detection_serving.py
 	@$(BIN)/python deploy/bench/score.py
 
 ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
