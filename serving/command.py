@@ -30,14 +30,14 @@ def serve(
     http_host: Annotated[
         str | None,
         typer.Option(
-            help="Address of the HTTP service, which has no TLS [default: --host if loopback, else no HTTP].",
+            help="Address of the HTTP service, which has no TLS. Else --host if that is loopback, or no HTTP.",
         ),
     ] = None,
     metrics_host: Annotated[
         str | None,
         typer.Option(
-            help="Address of the metrics, in plain text and for everybody: names of models, counts and times "
-            "[default: --host if loopback, else no metrics].",
+            help="Address of the metrics, in plain text and for everybody: names of models, counts and times. Else "
+            "--host if that is loopback, or no metrics.",
         ),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="The server's certificate.", metavar=PEM)] = None,
@@ -57,7 +57,7 @@ def serve(
         Path | None,
         typer.Option(
             help="The token for model control, shared memory, trace and log settings, sent as the header "
-            "triton-grpc-protocol-neurips16-admin [default: NEURIPS16_ADMIN_TOKEN, else a fresh one].",
+            "triton-grpc-protocol-neurips16-admin. Else that in NEURIPS16_ADMIN_TOKEN, or a fresh one.",
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Load only this model. May be repeated.")] = None,
