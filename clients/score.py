@@ -107,6 +107,7 @@ def score(
         }
         with place.claimed(manifest):
             if (finished := place.summary) is not None:
+                _check_share(finished["failed"], finished["rows"], max_error_share, place)
                 return ScoreSummary(**finished, before=finished["rows"])
             task = client.run(pinned(task.prepare(place.work), models))
             if (cut := place.cut) is None:
@@ -154,16 +155,20 @@ def _score_missing(
     outcomes = score_shards(crew.job, missing, workers=crew.workers, on_ray=crew.on_ray) if missing else iter(())
     while True:
         progress(Progress(rows, failed, cut["rows"], before))
-        if failed > max_error_share * cut["rows"]:
-            raise ScoringError(
-                f"{failed} of {cut['rows']} rows have failed, more than the share of {max_error_share:g}: see "
-                f"{place.errors}; allow more with --max-error-share, and it goes on from here"
-            )
+        _check_share(failed, cut["rows"], max_error_share, place)
         if (outcome := next(outcomes, None)) is None:
             return ScoreSummary(rows, failed, before)
         if outcome.stopped:
             raise ScoringError(f"{outcome.stopped}; {rows} of {cut['rows']} rows are done: run this again to go on")
         rows, failed = rows + outcome.rows, failed + outcome.failed
+
+
+def _check_share(failed: int, rows: int, allowed: float, place: ScoreOutput) -> None:
+    if failed > allowed * rows:
+        raise ScoringError(
+            f"{failed} of {rows} rows have failed, more than the share of {allowed:g}: see {place.errors}; allow more "
+            f"with --max-error-share, and it goes on from here"
+        )
 
 
 def _column(

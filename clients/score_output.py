@@ -151,7 +151,11 @@ class ScoreOutput:
 
     def _write_json(self, target: Path, content: dict[str, Any]) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        self.publish(target, lambda aside: aside.write_text(text, encoding="utf-8") and None)
+
+        def write(aside: Path) -> None:
+            aside.write_text(text, encoding="utf-8")
+
+        self.publish(target, write)
 
 
 def _visible(folder: Path) -> Iterator[Path]:

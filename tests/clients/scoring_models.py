@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent import futures
 from pathlib import Path
 
@@ -193,6 +194,7 @@ class RepositoryServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.peers: set[str] = set()
         self.fail_after = 10**9  # inferences that are answered before it says that it is not there
         self.inferences = 0
+        self.delay_s = 0.0  # of each inference
 
     def _answer(self, method, request, context):
         try:
@@ -217,6 +219,7 @@ class RepositoryServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         try:
             if gone:
                 context.abort(grpc.StatusCode.NOT_FOUND, "the model was unloaded")
+            time.sleep(self.delay_s)
             return self._answer("ModelInfer", request, context)
         finally:
             with self._lock:

@@ -166,6 +166,7 @@ def test_premises_for_each_conjecture(host, local, statements, tmp_path):
 
 def test_through_a_server_it_is_the_same_with_bounded_requests(host, scoring_server, statements, pictures, tmp_path):
     server = ThroughServer(Connection.of(scoring_server.url))
+    scoring_server.delay_s = 0.05
     for task, source, options in (
         (EmbedTask(), statements, {"column": "text"}),
         (DetectTask(), pictures, {}),
@@ -220,6 +221,8 @@ def test_too_many_failures_end_the_job_and_more_may_be_allowed_later(host, tmp_p
     assert len(list((tmp_path / "out/results").iterdir())) == 1
     summary = score(EmbedTask(), str(tmp_path / "in.parquet"), tmp_path / "out", **usual, max_error_share=0.3)
     assert (summary.rows, summary.failed, summary.before) == (10, 3, 2)
+    with pytest.raises(ScoringError, match="3 of 10 rows have failed"):
+        score(EmbedTask(), str(tmp_path / "in.parquet"), tmp_path / "out", **usual, max_error_share=0.1)
 
 
 def test_a_server_that_goes_away_loses_nothing(host, scoring_server, statements, tmp_path):
@@ -355,6 +358,8 @@ def test_the_command_tells_by_its_status_how_it_went(scoring_repository, tmp_pat
     status, out, err = run_score(*usual, "--max-error-share", 0.25)
     assert (status, err) == (0, "")
     assert out.startswith("4 rows: 3 scored, 1 failed; 0 of them now")
+    status, out, err = run_score("embed", tmp_path / "none", tmp_path / "other", "--models", scoring_repository)
+    assert (status, out, err) == (2, "", f"error: the input {tmp_path}/none is empty: no file is there\n")
 
 
 @pytest.mark.parametrize(

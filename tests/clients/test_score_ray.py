@@ -62,6 +62,7 @@ def test_both_workers_score_and_the_output_is_the_same(cluster, scoring_reposito
     usual = ["embed", tmp_path / "in.csv"]
     options = ["--shard-rows", 6]
     score(*usual, tmp_path / "here", *options, "--models", scoring_repository, "--workers", 1)
+    scoring_server.delay_s = 0.05
     on_ray = [*options, "--workers", 2, "--ray", cluster]
     said = score(*usual, tmp_path / "there", *on_ray, "--url", scoring_server.url, "--in-flight", 2)
     assert said.startswith("120 rows: 119 scored, 1 failed; 120 of them now")
