@@ -43,8 +43,8 @@ def start(scoring_repository, statements):
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        with process:  # closes its pipe, and waits
+            process.kill()
 
 
 def finished(process):
