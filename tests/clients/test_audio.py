@@ -135,3 +135,13 @@ def test_a_header_that_claims_weeks_of_sound_takes_no_memory(tmp_path):
 def test_a_thousand_channels_are_read_in_smaller_blocks(tmp_path):
     soundfile.write(tmp_path / "x.wav", np.zeros((4000, 1000), np.int16), RATE)  # 16 MB as float32
     assert peak_bytes(tmp_path / "x.wav") < 12 << 20
+
+
+def test_the_bytes_of_a_file_are_as_good_as_the_file(tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 9000), 16_000)
+    content = (tmp_path / "x.wav").read_bytes()
+    want = np.concatenate(list(sound_blocks(tmp_path / "x.wav", None, 8_000)))
+    np.testing.assert_array_equal(np.concatenate(list(sound_blocks(content, None, 8_000))), want)
+    for bad, message in ((b"", "the sound is empty"), (b"hello", "the sound cannot be read as audio")):
+        with pytest.raises(InvalidAudioError, match=message):
+            list(sound_blocks(bad, None, 8_000))
