@@ -136,7 +136,15 @@ class _File(io.RawIOBase):
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
     def readable(self) -> bool:
         return True
