@@ -66,5 +66,9 @@ def test_what_has_no_rule_is_refused():
         check_layers([nn.ReLU(), nn.Tanh(), nn.BatchNorm2d(3)])
     layer = nn.Conv2d(4, 4, 3, groups=2)
     values = run_forward([layer], torch.zeros(1, 4, 5, 5))
-    with pytest.raises(ExportError, match="groups or dilation"):
+    with pytest.raises(ExportError, match="groups, dilation or named padding"):
         run_backward([layer], values, values[-1])
+    pool = nn.MaxPool2d((2, 3))
+    values = run_forward([pool], torch.zeros(1, 1, 6, 6))
+    with pytest.raises(ExportError, match="one kernel size and stride"):
+        run_backward([pool], values, values[-1])
