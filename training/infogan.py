@@ -37,6 +37,7 @@ class Generator(nn.Sequential):
         channels: of the first map, and of each map that an up-convolution makes, except the last, the image.
         strides: of the up-convolutions; 2 doubles a map's size, 1 keeps it.
         output: "sigmoid" or "tanh".
+        rank: of the layer from the hidden layer to the first map, see `_fully_connected`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Generator(nn.Sequential):
         channels: Sequence[int],
         strides: Sequence[int],
         output: str,
+        rank: int = 0,
     ):
         out_channels, height, width = image_shape
         scale = prod(strides)
@@ -59,7 +61,7 @@ class Generator(nn.Sequential):
         layers: list[nn.Module] = []
         if hidden:
             layers += [nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
-        layers += [nn.Linear(hidden or size, prod(first)), nn.BatchNorm1d(prod(first)), nn.ReLU()]
+        layers += [_fully_connected(hidden or size, prod(first), rank), nn.BatchNorm1d(prod(first)), nn.ReLU()]
         layers += [nn.Unflatten(1, first)]
         for before, after, stride in zip(channels, channels[1:], strides, strict=False):
             layers += [_up(before, after, stride), nn.BatchNorm2d(after), nn.ReLU()]
@@ -77,6 +79,7 @@ class Discriminator(nn.Module):
         strides: of the convolutions.
         slope: of the leaky ReLU.
         read_size: see `LatentCodes`.
+        rank: of the layer from the last map to the hidden layer, see `_fully_connected`.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Discriminator(nn.Module):
         strides: Sequence[int],
         slope: float,
         read_size: int,
+        rank: int = 0,
     ):
         super().__init__()
         in_channels, height, width = image_shape
@@ -99,7 +103,7 @@ class Discriminator(nn.Module):
         size = channels[-1] * height * width
         layers.append(nn.Flatten())
         if hidden:
-            layers += [nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(slope)]
+            layers += [_fully_connected(size, hidden, rank), nn.BatchNorm1d(hidden), nn.LeakyReLU(slope)]
         self.trunk = nn.Sequential(*layers)
         self.realness = nn.Linear(hidden or size, 1)
         self.recogniser = nn.Sequential(
@@ -125,7 +129,8 @@ class InfoGAN(AdversarialModule):
         gaussian: how many are standard normal.
         noise: length of the incompressible noise.
         fixed_deviation: see `LatentCodes`.
-        hidden: see `Generator` and `Discriminator`, as the next five.
+        hidden: see `Generator` and `Discriminator`, as the next six.
+        rank: of the one large layer of each, which has nearly all of its weights; 0, as published: not limited.
         generator_channels: the first map has 128 channels and the next 64, for MNIST.
         generator_strides: of the up-convolutions.
         discriminator_channels: of the convolutions.
@@ -150,6 +155,7 @@ class InfoGAN(AdversarialModule):
         noise: int = 62,
         fixed_deviation: bool = True,
         hidden: int = 1024,
+        rank: int = 0,
         generator_channels: Sequence[int] = (128, 64),
         generator_strides: Sequence[int] = (2, 2),
         discriminator_channels: Sequence[int] = (64, 128),
@@ -170,9 +176,11 @@ class InfoGAN(AdversarialModule):
         for name in [name for name, value in h.items() if isinstance(value, tuple)]:
             h[name] = list(h[name])  # as plain values they can be read back without running code
         self.codes = LatentCodes(categorical, uniform, gaussian, noise, fixed_deviation=fixed_deviation)
-        self.generator = Generator(self.codes.size, image_shape, hidden, generator_channels, generator_strides, output)
+        self.generator = Generator(
+            self.codes.size, image_shape, hidden, generator_channels, generator_strides, output, rank
+        )
         self.discriminator = Discriminator(
-            image_shape, hidden, discriminator_channels, discriminator_strides, slope, self.codes.read_size
+            image_shape, hidden, discriminator_channels, discriminator_strides, slope, self.codes.read_size, rank
         )
         self.black = OUTPUTS[output][1]
         initialise(self)
@@ -247,6 +255,13 @@ class InfoGAN(AdversarialModule):
             adam(self.discriminator.parameters(), h.discriminator_learning_rate),
             adam(self.generator.parameters(), h.generator_learning_rate),
         ]
+
+
+def _fully_connected(before: int, after: int, rank: int) -> nn.Module:
+    # A matrix of limited rank keeps the widths on both sides at a fraction of the weights.
+    if not rank:
+        return nn.Linear(before, after)
+    return nn.Sequential(nn.Linear(before, rank, bias=False), nn.Linear(rank, after))
 
 
 def _up(before: int, after: int, stride: int) -> nn.Module:

@@ -216,8 +216,8 @@ TEXT = {
 Written by `python deploy/cards/generators.py infogan` from the files beside this one.
 
 **What.** Latent codes to an image of a digit, and an image to its codes (Chen et al., *InfoGAN*, NIPS 2016): one
-categorical code of ten, two continuous ones and 62 noise numbers, the networks of the paper's appendix C.1 with a
-narrower fully connected layer (128 for 1024), so that both models together have {size} MB.
+categorical code of ten, two continuous ones and 62 noise numbers, the networks of the paper's appendix C.1, the one
+large matrix of each limited in rank (`run.json`), so that both models together have {size} MB.
 
 **Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images; the labels are not used in training. They are used
 once, at the export, to put the categories into the order of the digits.
