@@ -78,6 +78,42 @@ def fold_normalisation(chain: nn.Sequential) -> None:
         chain[i + 1] = nn.Identity()
 
 
+@torch.no_grad()
+def limit_rank(chain: nn.Sequential, inputs: Tensor, rank: int) -> None:
+    """Replace a chain's largest fully connected layer by the product of two, the best one for some inputs.
+
+    Least squares: the principal components of the layer's outputs are kept.
+
+    Args:
+        chain: in evaluation mode, its normalisation folded.
+        inputs: of the chain, more than ``rank`` of them.
+        rank: values between the two layers.
+
+    Raises:
+        ValueError: the layer has no such rank.
+    """
+    place = max(
+        (i for i, layer in enumerate(chain) if isinstance(layer, nn.Linear)),
+        key=lambda i: chain[i].get_parameter("weight").numel(),
+    )
+    layer = chain[place]
+    assert isinstance(layer, nn.Linear)
+    if not 0 < rank <= min(layer.in_features, layer.out_features, len(inputs) - 1):
+        raise ValueError(
+            f"a rank of {rank} is not possible for a layer from {layer.in_features} to {layer.out_features} values "
+            f"and {len(inputs)} inputs: give a smaller one, or 0 to leave the layer as it is"
+        )
+    outputs = layer(chain[:place](inputs))
+    mean = outputs.mean(0)
+    components = torch.linalg.svd(outputs - mean, full_matrices=False).Vh[:rank]  # [rank, out]
+    reduce, expand = nn.Linear(layer.in_features, rank), nn.Linear(rank, layer.out_features)
+    reduce.weight.copy_(components @ layer.weight)
+    reduce.bias.copy_(components @ (layer.bias - mean))
+    expand.weight.copy_(components.T)
+    expand.bias.copy_(mean)
+    chain[place] = nn.Sequential(reduce, expand)
+
+
 def range_parameters(inputs: Sequence[TensorSpec]) -> dict[str, str]:
     """The permitted values of each input that has a range, for clients: ``seed_range`` is "0 2147483647"."""
     return {f"{t.name}_range": f"{t.range[0]:.10g} {t.range[1]:.10g}" for t in inputs if t.range is not None}

@@ -19,6 +19,7 @@ from neurips16.export.generation import (
     LARGEST_SEED,
     PIXELS,
     fold_normalisation,
+    limit_rank,
     model_at,
     range_parameters,
     seed_input,
@@ -47,6 +48,7 @@ CATEGORICAL_ERROR = MetricGate(
     "weights rounded to FP16 may move a few images across a border: three in a thousand at most",
     lower_is_better=True,
 )
+EXAMPLES = 2000  # images made to see which directions of a layer's output matter
 SUMS = Tolerance(1e-3, 1e-4, "FP32 sums of up to 6272 products in another order than torch's; values are of order 1")
 
 
@@ -108,11 +110,24 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
         train = read_mnist(data, "train")
         images = train.images[:: len(train) // 5][:5]
         labels = order_categories(network, train)
+    limit_ranks(network)
     about = read_checkpoint(checkpoint)[CHECKPOINT_KEY]
     shared: dict[str, Any] = {"system": "infogan", "paper": PAPER, "max_batch_size": MAX_BATCH_SIZE}
     shared |= {"metrics": (CATEGORICAL_ERROR,) if network.codes.categorical else (), "provenance": dict(about)}
     generator, encoder = _generator(network, labels, shared), _encoder(network, images, labels, shared)
     return [generator, encoder]
+
+
+@torch.no_grad()
+def limit_ranks(network: InfoGAN) -> None:
+    """Bring the large layers to the ranks that the network's settings state, as images of its own codes need them."""
+    generator_rank, recogniser_rank = network.hparams.exported_ranks
+    codes = network.codes.join(network.codes.sample(EXAMPLES, torch.Generator().manual_seed(0)))
+    images = network.generator(codes)
+    if generator_rank:
+        limit_rank(network.generator, codes, generator_rank)
+    if recogniser_rank:
+        limit_rank(network.discriminator.trunk, images, recogniser_rank)
 
 
 @torch.no_grad()

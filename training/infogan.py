@@ -37,7 +37,6 @@ class Generator(nn.Sequential):
         channels: of the first map, and of each map that an up-convolution makes, except the last, the image.
         strides: of the up-convolutions; 2 doubles a map's size, 1 keeps it.
         output: "sigmoid" or "tanh".
-        rank: of the layer from the hidden layer to the first map, see `_fully_connected`.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Generator(nn.Sequential):
         channels: Sequence[int],
         strides: Sequence[int],
         output: str,
-        rank: int = 0,
     ):
         out_channels, height, width = image_shape
         scale = prod(strides)
@@ -61,7 +59,7 @@ class Generator(nn.Sequential):
         layers: list[nn.Module] = []
         if hidden:
             layers += [nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
-        layers += [_fully_connected(hidden or size, prod(first), rank), nn.BatchNorm1d(prod(first)), nn.ReLU()]
+        layers += [nn.Linear(hidden or size, prod(first)), nn.BatchNorm1d(prod(first)), nn.ReLU()]
         layers += [nn.Unflatten(1, first)]
         for before, after, stride in zip(channels, channels[1:], strides, strict=False):
             layers += [_up(before, after, stride), nn.BatchNorm2d(after), nn.ReLU()]
@@ -79,7 +77,6 @@ class Discriminator(nn.Module):
         strides: of the convolutions.
         slope: of the leaky ReLU.
         read_size: see `LatentCodes`.
-        rank: of the layer from the last map to the hidden layer, see `_fully_connected`.
     """
 
     def __init__(
@@ -90,7 +87,6 @@ class Discriminator(nn.Module):
         strides: Sequence[int],
         slope: float,
         read_size: int,
-        rank: int = 0,
     ):
         super().__init__()
         in_channels, height, width = image_shape
@@ -103,7 +99,7 @@ class Discriminator(nn.Module):
         size = channels[-1] * height * width
         layers.append(nn.Flatten())
         if hidden:
-            layers += [_fully_connected(size, hidden, rank), nn.BatchNorm1d(hidden), nn.LeakyReLU(slope)]
+            layers += [nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(slope)]
         self.trunk = nn.Sequential(*layers)
         self.realness = nn.Linear(hidden or size, 1)
         self.recogniser = nn.Sequential(
@@ -129,8 +125,7 @@ class InfoGAN(AdversarialModule):
         gaussian: how many are standard normal.
         noise: length of the incompressible noise.
         fixed_deviation: see `LatentCodes`.
-        hidden: see `Generator` and `Discriminator`, as the next six.
-        rank: of the one large layer of each, which has nearly all of its weights; 0, as published: not limited.
+        hidden: see `Generator` and `Discriminator`.
         generator_channels: the first map has 128 channels and the next 64, for MNIST.
         generator_strides: of the up-convolutions.
         discriminator_channels: of the convolutions.
@@ -142,6 +137,8 @@ class InfoGAN(AdversarialModule):
         gaussian_weight: λ of its Gaussian part.
         generator_learning_rate: of Adam.
         discriminator_learning_rate: of Adam.
+        exported_ranks: at the export, the largest layer of the generator and of the recogniser, which have nearly all
+            weights, become products of two matrices of these ranks; 0: they stay as they are.
     """
 
     system = "infogan"
@@ -155,7 +152,6 @@ class InfoGAN(AdversarialModule):
         noise: int = 62,
         fixed_deviation: bool = True,
         hidden: int = 1024,
-        rank: int = 0,
         generator_channels: Sequence[int] = (128, 64),
         generator_strides: Sequence[int] = (2, 2),
         discriminator_channels: Sequence[int] = (64, 128),
@@ -167,6 +163,7 @@ class InfoGAN(AdversarialModule):
         gaussian_weight: float = 1.0,
         generator_learning_rate: float = 1e-3,
         discriminator_learning_rate: float = 2e-4,
+        exported_ranks: Sequence[int] = (0, 0),
     ):
         super().__init__()
         if output not in OUTPUTS:
@@ -176,11 +173,9 @@ class InfoGAN(AdversarialModule):
         for name in [name for name, value in h.items() if isinstance(value, tuple)]:
             h[name] = list(h[name])  # as plain values they can be read back without running code
         self.codes = LatentCodes(categorical, uniform, gaussian, noise, fixed_deviation=fixed_deviation)
-        self.generator = Generator(
-            self.codes.size, image_shape, hidden, generator_channels, generator_strides, output, rank
-        )
+        self.generator = Generator(self.codes.size, image_shape, hidden, generator_channels, generator_strides, output)
         self.discriminator = Discriminator(
-            image_shape, hidden, discriminator_channels, discriminator_strides, slope, self.codes.read_size, rank
+            image_shape, hidden, discriminator_channels, discriminator_strides, slope, self.codes.read_size
         )
         self.black = OUTPUTS[output][1]
         initialise(self)
@@ -255,13 +250,6 @@ class InfoGAN(AdversarialModule):
             adam(self.discriminator.parameters(), h.discriminator_learning_rate),
             adam(self.generator.parameters(), h.generator_learning_rate),
         ]
-
-
-def _fully_connected(before: int, after: int, rank: int) -> nn.Module:
-    # A matrix of limited rank keeps the widths on both sides at a fraction of the weights.
-    if not rank:
-        return nn.Linear(before, after)
-    return nn.Sequential(nn.Linear(before, rank, bias=False), nn.Linear(rank, after))
 
 
 def _up(before: int, after: int, stride: int) -> nn.Module:

@@ -132,6 +132,15 @@ def test_categories_are_put_into_the_order_of_their_labels(mnist_folder):
     assert 1 - identity == pytest.approx(assignment_error(found, data.labels, best_assignment(found, data.labels, 4)))
 
 
+def test_the_exported_layers_have_the_ranks_that_the_settings_state(tmp_path):
+    path = save(infogan(exported_ranks=(6, 4)), tmp_path)
+    generator, encoder = models(path, None)
+    layers = [layer for layer in generator.module.generator if isinstance(layer, torch.nn.Sequential)]
+    assert [layer[0].out_features for layer in layers] == [6]
+    layers = [layer for layer in encoder.module.network.discriminator.trunk if isinstance(layer, torch.nn.Sequential)]
+    assert [layer[0].out_features for layer in layers] == [4]
+
+
 def test_other_kinds_of_codes_have_other_inputs(tmp_path):
     network = infogan(categorical=[], uniform=1, gaussian=2)
     generator, encoder = models(save(network, tmp_path), None)
