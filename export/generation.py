@@ -103,7 +103,7 @@ def limit_rank(chain: nn.Sequential, inputs: Tensor, rank: int) -> None:
             f"a rank of {rank} is not possible for a layer from {layer.in_features} to {layer.out_features} values "
             f"and {len(inputs)} inputs: give a smaller one, or 0 to leave the layer as it is"
         )
-    outputs = layer(chain[:place](inputs))
+    outputs = layer(nn.Sequential(*list(chain)[:place])(inputs))
     mean = outputs.mean(0)
     components = torch.linalg.svd(outputs - mean, full_matrices=False).Vh[:rank]  # [rank, out]
     reduce, expand = nn.Linear(layer.in_features, rank), nn.Linear(rank, layer.out_features)

@@ -94,7 +94,7 @@ def test_a_layer_of_limited_rank_computes_the_same_where_its_outputs_vary_in_so_
     inputs = torch.relu(torch.randn(200, 4)) @ directions
     full = chain(inputs).detach()
     errors = []
-    for rank in (2, 8, 30):
+    for rank in (1, 15, 30):
         limited = copy.deepcopy(chain)
         limit_rank(limited, inputs, rank)
         assert [layer.out_features for layer in limited[2]] == [rank, 40]
