@@ -216,8 +216,9 @@ TEXT = {
 Written by `python deploy/cards/generators.py infogan` from the files beside this one.
 
 **What.** Latent codes to an image of a digit, and an image to its codes (Chen et al., *InfoGAN*, NIPS 2016): one
-categorical code of ten, two continuous ones and 62 noise numbers, the networks of the paper's appendix C.1, the one
-large matrix of each limited in rank (`run.json`), so that both models together have {size} MB.
+categorical code of ten, two continuous ones and 62 noise numbers, in the networks of the paper's appendix C.1. The export
+brought the one large matrix of each to a low rank (`exported_ranks` in `run.json`): both models together have {size} MB,
+26 MB without it.
 
 **Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images; the labels are not used in training. They are used
 once, at the export, to put the categories into the order of the digits.

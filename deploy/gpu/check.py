@@ -20,7 +20,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,8 +43,7 @@ from neurips16.serving.repository import newest_model
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "serving/models"
-BATCH = 2
-LENGTHS = {"H": 480, "W": 640, "T": 110_250, "L": 256, "P": 256}  # of the free axes; T is five seconds of sound
+LENGTHS = {"N": 2, "H": 480, "W": 640, "T": 110_250, "L": 256, "P": 256}  # of the free axes; T is five seconds of sound
 OTHER_LENGTH = 16
 
 
@@ -170,12 +169,12 @@ def mean_time(call: Callable[[], object], seconds: float) -> float:
 def example(spec: ModelSpec) -> dict[str, np.ndarray]:
     """Inputs of a model, a batch of two: its own kind of signal where we know it, else values in range."""
     rng = np.random.default_rng(0)
-    return {tensor.name: values(tensor, rng) for tensor in spec.inputs}
+    return {tensor.name: values(tensor, LENGTHS, rng) for tensor in spec.inputs}
 
 
-def values(tensor: TensorSpec, rng: np.random.Generator) -> np.ndarray:
+def values(tensor: TensorSpec, lengths: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:
     """Values for one input: letters for text, coloured discs for images, tones for sound, else what is permitted."""
-    shape = [BATCH if d == "N" else d if isinstance(d, int) else LENGTHS.get(d, OTHER_LENGTH) for d in tensor.dims]
+    shape = [dim if isinstance(dim, int) else lengths.get(dim, OTHER_LENGTH) for dim in tensor.dims]
     if tensor.name == "text":
         return rng.integers(ord("a"), ord("z") + 1, shape).astype(np.uint8)
     if tensor.name == "waveform":
