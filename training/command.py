@@ -32,14 +32,22 @@ def cross_validate(
     preset: Annotated[str, typer.Option(help="A file of settings in training/presets/SYSTEM.")] = "paper",
     output: Annotated[Path | None, typer.Option(help="Where the runs go; default runs/SYSTEM-PRESET.")] = None,
     final: Annotated[bool, typer.Option(help="Also train on all folds together, at the end.")] = True,
+    fold: Annotated[
+        int | None, typer.Option(help="This fold alone: several may run at once, and the whole then collects them.")
+    ] = None,
 ) -> None:
     """Train without each of the data set's folds in turn, measure on it, then train on all; continues where it was.
 
     Further options go to Lightning as they are, for every run.
     """
     from neurips16.training.cross_validation import cross_validate as run
+    from neurips16.training.cross_validation import train_fold
 
     folder = output or Path("runs") / f"{system}-{preset}"
+    if fold is not None:
+        found = train_fold(system, preset, data, folder, fold, context.args)
+        typer.echo(f"fold {fold}: accuracy {found['accuracy']:.4f}")
+        return
     results = run(system, preset, data, folder, context.args, final=final)
     for fold in results["folds"]:
         typer.echo(f"fold {fold['fold']}: accuracy {fold['accuracy']:.4f}")

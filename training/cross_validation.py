@@ -4,7 +4,8 @@
     OUTPUT/all/                       the run on all folds: the model to keep
     OUTPUT/cross_validation.json      every held-out clip with its class and the one it was given; mean and deviation
 
-A stopped cross-validation goes on where it was: a fold that is finished is not trained again.
+A stopped cross-validation goes on where it was: a fold that is finished is not trained again. So folds may also be
+trained one by one with `train_fold`, at the same time, before the cross-validation collects them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import numpy as np
 import torch
 
 from neurips16.training.data.audio import read_waveform
-from neurips16.training.data.esc50 import Clip, read_sound_set
-from neurips16.training.errors import UnknownSystemError
+from neurips16.training.data.esc50 import Clip, SoundSet, read_sound_set
+from neurips16.training.errors import DataError, UnknownSystemError
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
 from neurips16.training.metrics.sound_classification import classification_metrics, confusion_matrix
 from neurips16.training.run import run_training
@@ -52,10 +53,8 @@ def cross_validate(
         UnknownSystemError: the system has no folds.
         DataError: the data are not in their public layout.
     """
-    if system_name != SoundClassifier.system:
-        raise UnknownSystemError(f"{system_name} has no folds; {SoundClassifier.system} can be cross-validated")
-    sounds = read_sound_set(data)
-    folds = [_fold(system_name, preset, data, output / f"fold{k}", k, sounds.within(k), extra) for k in sounds.folds]
+    sounds = _sounds(system_name, data)
+    folds = [train_fold(system_name, preset, data, output, k, extra) for k in sounds.folds]
     rows = [row for fold in folds for row in fold["clips"]]
     truth, answers = [row["label"] for row in rows], [row["answer"] for row in rows]
     accuracies = [fold["accuracy"] for fold in folds]
@@ -73,23 +72,31 @@ def cross_validate(
     return results
 
 
-def last_checkpoint(run: Path) -> Path:
-    """The checkpoint of a run's last epoch."""
-    return max(run.glob("epoch*.ckpt"))
-
-
-def answers_of(module: SoundClassifier, clips: Sequence[Clip]) -> list[int]:
-    """The class that a network gives each clip as a whole."""
-    return [
-        int(module.probabilities(torch.from_numpy(read_waveform(clip.path, SAMPLE_RATE_HZ))[None]).argmax())
-        for clip in clips
-    ]
-
-
-def _fold(
-    system_name: str, preset: str, data: Path, run: Path, fold: int, clips: list[Clip], extra: Sequence[str]
+def train_fold(
+    system_name: str, preset: str, data: Path, output: Path, fold: int, extra: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The results of one fold, from its file or from a run that makes the file."""
+    """Train without one fold and measure on it, unless its results are there.
+
+    Args:
+        system_name: "sound_classifier".
+        preset: one of its presets.
+        data: a set in ESC-50's layout.
+        output: the cross-validation's folder; the run is the folder of the fold in it.
+        fold: the number of the fold that is held out.
+        extra: further LightningCLI arguments.
+
+    Returns:
+        What is written to ``foldN/fold.json``: fold, accuracy, seconds and the clips with their answers.
+
+    Raises:
+        UnknownSystemError: the system has no folds.
+        DataError: the data are not in their public layout, or have no such fold.
+    """
+    sounds = _sounds(system_name, data)
+    clips = sounds.within(fold)
+    if not clips:
+        raise DataError(f"{data} has no fold {fold}; it has {', '.join(map(str, sounds.folds))}")
+    run = output / f"fold{fold}"
     record = run / _FOLD
     if not record.exists():
         started = time.monotonic()
@@ -109,3 +116,22 @@ def _fold(
         }
         record.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return json.loads(record.read_text(encoding="utf-8"))
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The checkpoint of a run's last epoch."""
+    return max(run.glob("epoch*.ckpt"))
+
+
+def answers_of(module: SoundClassifier, clips: Sequence[Clip]) -> list[int]:
+    """The class that a network gives each clip as a whole."""
+    return [
+        int(module.probabilities(torch.from_numpy(read_waveform(clip.path, SAMPLE_RATE_HZ))[None]).argmax())
+        for clip in clips
+    ]
+
+
+def _sounds(system_name: str, data: Path) -> SoundSet:
+    if system_name != SoundClassifier.system:
+        raise UnknownSystemError(f"{system_name} has no folds; {SoundClassifier.system} can be cross-validated")
+    return read_sound_set(data)

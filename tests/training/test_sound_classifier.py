@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from neurips16.training.command import cross_validate as command
-from neurips16.training.cross_validation import cross_validate, last_checkpoint
+from neurips16.training.cross_validation import cross_validate, last_checkpoint, train_fold
 from neurips16.training.data.esc50_module import SoundBatch
-from neurips16.training.errors import UnknownSystemError
+from neurips16.training.errors import DataError, UnknownSystemError
 from neurips16.training.run import run_training
 from neurips16.training.sound_classifier import SoundClassifier, StepScores, trunk_state
 from neurips16.training.soundnet import SoundNet
@@ -137,7 +137,10 @@ SCRATCH = [
 
 @pytest.mark.slow
 def test_cross_validation_measures_each_fold_on_a_network_that_has_not_seen_it(sound_folder, tmp_path, monkeypatch):
+    alone = train_fold("sound_classifier", "small", sound_folder, tmp_path, 2, SCRATCH)
+    assert [path.name for path in tmp_path.iterdir()] == ["fold2"]
     results = cross_validate("sound_classifier", "small", sound_folder, tmp_path, SCRATCH)
+    assert results["folds"][1] == alone
     assert [fold["fold"] for fold in results["folds"]] == [1, 2, 3]
     assert np.sum(results["confusion"]) == 18 == results["metrics"]["clips"]
     accuracies = [fold["accuracy"] for fold in results["folds"]]
@@ -159,6 +162,11 @@ def test_cross_validation_measures_each_fold_on_a_network_that_has_not_seen_it(s
 def test_systems_without_folds_are_refused(sound_folder, tmp_path):
     with pytest.raises(UnknownSystemError, match="deepmath has no folds"):
         cross_validate("deepmath", "small", sound_folder, tmp_path)
+
+
+def test_a_fold_that_is_not_there_is_refused(sound_folder, tmp_path):
+    with pytest.raises(DataError, match="has no fold 5; it has 1, 2, 3"):
+        train_fold("sound_classifier", "small", sound_folder, tmp_path, 5)
 
 
 @pytest.mark.slow
