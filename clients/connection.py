@@ -35,6 +35,9 @@ RECONNECT_MS = (
     2_000,
 )  # first and longest wait between gRPC's own attempts to connect; its default is 1 s to 120 s
 MAX_INT32 = 2**31 - 1
+# A Triton from pip says INTERNAL for a model whose process has died, and NOT_FOUND while it loads the model again, all of
+# which takes seconds. A model that fails at its input says INTERNAL, too, each time it is asked.
+MODEL_MAY_RETURN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.NOT_FOUND})
 
 _URL = re.compile(
     r"(?:(?P<scheme>[a-z0-9+.-]+)://)?(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/@\[\]]+)(?::(?P<port>\d{1,5}))?/?"
@@ -59,11 +62,12 @@ class Timeout:
 
 @dataclass(frozen=True)
 class Retry:
-    """How often UNAVAILABLE is tried again: exponential backoff with full jitter."""
+    """How often a call is tried again, by default after UNAVAILABLE only: exponential backoff with full jitter."""
 
     attempts: int = 5  # the first included; 1 means no retry
     initial_s: float = 0.1  # the longest wait before the second attempt; it doubles with each further one
     longest_s: float = 2.0
+    codes: frozenset[grpc.StatusCode] = frozenset({grpc.StatusCode.UNAVAILABLE})  # after which; see MODEL_MAY_RETURN
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.initial_s < 0 or self.longest_s < self.initial_s:
@@ -71,7 +75,8 @@ class Retry:
 
     def delay_s(self, failures: int, draw: Any = random.random) -> float:
         """The wait after this many failures: anything from 0 up to the bound, so that clients do not come in step."""
-        return draw() * min(self.longest_s, self.initial_s * 2 ** (failures - 1))
+        doublings = min(failures - 1, 64)  # a patient client's failures would overflow a float
+        return draw() * min(self.longest_s, self.initial_s * 2**doublings)
 
 
 @dataclass(frozen=True)

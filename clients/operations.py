@@ -53,7 +53,7 @@ class Attempts:
         self._failures += 1
         retry = self._connection.retry
         if (
-            error.code() == grpc.StatusCode.UNAVAILABLE
+            error.code() in retry.codes
             and self.rpc.repeatable
             and self._failures < retry.attempts
             and (delay_s := retry.delay_s(self._failures)) < self.remaining_s()

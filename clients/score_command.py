@@ -140,12 +140,13 @@ def _task(name: TaskName, given: dict[str, Any]) -> Task:
 
 
 def _host(models: Path | None, url: str | None, op_library: Path | None) -> InProcess | ThroughServer:
-    from neurips16.clients.connection import Connection
+    from neurips16.clients.connection import MODEL_MAY_RETURN, Connection, Retry
     from neurips16.clients.score_worker import InProcess, ThroughServer
 
     if models is not None:
         return InProcess(models.absolute(), op_library=None if op_library is None else op_library.absolute())
-    return ThroughServer(Connection.of(url))
+    # Rows must not be put among the errors because a model's process died under them.
+    return ThroughServer(Connection.of(url, retry=Retry(attempts=8, codes=MODEL_MAY_RETURN)))
 
 
 class _Bar:

@@ -193,6 +193,7 @@ class RepositoryServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.versions: set[str] = set()
         self.peers: set[str] = set()
         self.fail_after = 10**9  # inferences that are answered before it says that it is not there
+        self.dead = 0  # inferences that are refused, as by a server one of whose models has died
         self.inferences = 0
         self.delay_s = 0.0  # of each inference
 
@@ -216,7 +217,11 @@ class RepositoryServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             self.versions.add(request.model_version)
             self.peers.add(context.peer())
             gone = self.inferences > self.fail_after
+            dead = self.dead > 0
+            self.dead -= dead
         try:
+            if dead:
+                context.abort(grpc.StatusCode.INTERNAL, "the model's process is not healthy")
             if gone:
                 context.abort(grpc.StatusCode.NOT_FOUND, "the model was unloaded")
             time.sleep(self.delay_s)

@@ -11,7 +11,7 @@ import pytest
 from neurips16.clients import codec
 from neurips16.clients.client import Client
 from neurips16.clients.codec import SequenceStep
-from neurips16.clients.connection import Retry, Timeout
+from neurips16.clients.connection import MODEL_MAY_RETURN, Retry, Timeout
 from neurips16.clients.errors import (
     AccessDeniedError,
     ClientClosedError,
@@ -104,6 +104,16 @@ def test_a_server_that_comes_back_is_found_again(start_server):
         first.server.stop(None).wait()
         threading.Timer(0.5, lambda: start_server(port=first.url.split(":")[1])).start()
         assert client.server_ready()
+
+
+def test_a_model_that_comes_back_is_asked_again_where_that_is_wanted(server):
+    server.faults.fail_with, server.faults.fail_times = grpc.StatusCode.INTERNAL, 2
+    with Client(server.url, retry=Retry(initial_s=0.01, codes=MODEL_MAY_RETURN)) as client:
+        assert client.infer("premise_encoder", TEXT)["embedding"].shape == (1, 16)
+        assert server.faults.calls["ModelInfer"] == 3
+        server.faults.fail_times = 1
+        with pytest.raises(ServerError):  # a later step of a sequence is never repeated
+            client.infer("echo", {"a": [1]}, sequence=SequenceStep(9))
 
 
 def test_deadline(server):

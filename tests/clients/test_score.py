@@ -362,6 +362,15 @@ def test_the_command_tells_by_its_status_how_it_went(scoring_repository, tmp_pat
     assert (status, out, err) == (2, "", f"error: the input {tmp_path}/none is empty: no file is there\n")
 
 
+def test_a_model_that_dies_for_a_moment_costs_no_row(scoring_server, statements, tmp_path):
+    scoring_server.dead = 3
+    usual = ["embed", statements, tmp_path / "out", "--column", "text"]
+    status, out, err = run_score(*usual, "--url", scoring_server.url)
+    assert (status, err) == (0, "")
+    assert out.startswith("70 rows: 70 scored, 0 failed;")
+    assert scoring_server.dead == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
