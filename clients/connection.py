@@ -35,8 +35,8 @@ RECONNECT_MS = (
     2_000,
 )  # first and longest wait between gRPC's own attempts to connect; its default is 1 s to 120 s
 MAX_INT32 = 2**31 - 1
-# A Triton from pip says INTERNAL for a model whose process has died, and NOT_FOUND while it loads the model again, all of
-# which takes seconds. A model that fails at its input says INTERNAL, too, each time it is asked.
+# A Triton from pip says INTERNAL for a model whose process has died, and NOT_FOUND while it loads the model again: for
+# seconds. A model that fails at its input says INTERNAL, too, each time it is asked.
 MODEL_MAY_RETURN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.NOT_FOUND})
 
 _URL = re.compile(

@@ -229,6 +229,8 @@ def _run(model: LocalModel, names: list[str], feed: dict[str, np.ndarray]) -> li
     except (InvalidArgument, ValueError) as error:  # ValueError: an input of the graph is not given
         raise _refused(model, str(error)) from error
     except _runtime_errors() as error:
+        if empty := [f"{name!r} {list(array.shape)}" for name, array in sorted(feed.items()) if array.size == 0]:
+            raise _refused(model, f"it cannot take inputs of no elements, as {', '.join(empty)}: {error}") from error
         raise ServerError(
             f"model {model.config.name!r} failed: {error}", code=grpc.StatusCode.INTERNAL, model=model.config.name
         ) from error

@@ -26,11 +26,20 @@ add (float[N,2] x) => (float[N,2] y) {{
 }}"""
 
 
+_LOUDEST = """
+<ir_version: 10, opset_import: ["": 20]>
+loudest (float[N,L] x) => (float[N,1] place) {
+    index = ArgMax <axis = 1> (x)
+    place = Cast <to = 1> (index)
+}"""
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     folder = write_repository(tmp_path_factory.mktemp("models"))
     for version, text in ((2, "2.0"), (10, "10.0")):
         write_model(folder, "add", _ADD.format(text), {}, version=version)
+    write_model(folder, "loudest", _LOUDEST, {})
     (folder / "add/11").mkdir()  # holds no model yet
     return folder
 
@@ -69,6 +78,8 @@ def test_what_a_server_would_refuse(local):
         infer(local, "add", {"x": np.zeros((1, 2), np.float32)}, outputs=["w"])
     with pytest.raises(InvalidRequestError, match="holds texts"):
         infer(local, "add", {"x": np.array([["a", "b"]])})
+    with pytest.raises(InvalidRequestError, match=r"inputs of no elements, as 'x' \[2, 0\]"):
+        infer(local, "loudest", {"x": np.zeros((2, 0), np.float32)})
     with pytest.raises(UnsupportedError, match="RepositoryIndex is a server's"):
         local.run(single(codec.models()))
 

@@ -65,6 +65,15 @@ def running() -> onnx.ModelProto:
     )
 
 
+def loudest() -> onnx.ModelProto:
+    """Where each row of x has its largest value; ONNX Runtime fails at a row of none, as at a fault of its own."""
+    return make_model(
+        [helper.make_node("ArgMax", ["x"], ["place"], axis=1, keepdims=1)],
+        [tensor("x", "FP32", ["N", "L"])],
+        [tensor("place", "INT64", ["N", 1])],
+    )
+
+
 def identity_text() -> onnx.ModelProto:
     return make_model(
         [helper.make_node("Identity", ["text"], ["same"])],
@@ -113,6 +122,14 @@ def fill(repository: Path) -> None:
         output {{ name: "value" data_type: TYPE_FP32 dims: -1 }}
         output {{ name: "negative" data_type: TYPE_FP32 dims: -1 }}""",
         lookup(),
+    )
+    put(
+        repository,
+        "loudest",
+        f"""max_batch_size: 16 dynamic_batching {{ }} {ONE}
+        input {{ name: "x" data_type: TYPE_FP32 dims: -1 }}
+        output {{ name: "place" data_type: TYPE_INT64 dims: 1 }}""",
+        loudest(),
     )
     states = "".join(
         f"""state {{ input_name: "{name}_in" output_name: "{name}_out" data_type: TYPE_FP32 dims: 1

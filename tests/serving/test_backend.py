@@ -67,6 +67,14 @@ def test_zero_length_axes_pass_through(client):
     assert infer(client, "double", {"x": np.zeros((2, 0), np.float32)})["y"].shape == (2, 0)
 
 
+def test_a_model_that_cannot_take_them_refuses_inputs_of_no_elements(client):
+    with pytest.raises(InferenceServerException) as caught:
+        infer(client, "loudest", {"x": np.zeros((2, 0), np.float32)})
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert "inputs of no elements, as 'x' [2, 0]" in caught.value.message()
+    assert infer(client, "loudest", {"x": column(1, 2)})["place"].tolist() == [[0], [0]]
+
+
 def test_a_model_without_configuration_is_completed_from_its_file(completing_client):
     config = completing_client.get_model_config("bare").config
     assert config.max_batch_size == 0

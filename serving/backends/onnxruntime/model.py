@@ -107,7 +107,7 @@ class TritonPythonModel:
         try:
             outputs = self._session.run(ordered, feed)
         except Exception as error:  # ONNX Runtime's classes derive from nothing more special
-            raise RunError(*_status_of(error)) from error
+            raise RunError(*_status_of(error, feed)) from error
         return dict(zip(ordered, outputs, strict=True))
 
     def _answer(self, request: Any, job: Job) -> Any:
@@ -128,11 +128,16 @@ def _failure(message: str, status: int) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, status))
 
 
-def _status_of(error: Exception) -> tuple[str, int]:
-    """ONNX Runtime's errors as Triton's: the one place where they are told apart, by class."""
+def _status_of(error: Exception, feed: Arrays) -> tuple[str, int]:
+    """ONNX Runtime's errors as Triton's: the one place where they are told apart, by class and by what was fed."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-    status = (
-        pb_utils.TritonError.INVALID_ARG if isinstance(error, ort.InvalidArgument) else pb_utils.TritonError.INTERNAL
-    )
-    return str(error), status
+    if isinstance(error, ort.InvalidArgument):
+        return str(error), pb_utils.TritonError.INVALID_ARG
+    # Some models can take an axis of no length. For the others operators fail anyhow, as if it were their fault.
+    empty = [f"{name!r} {list(array.shape)}" for name, array in sorted(feed.items()) if array.size == 0]
+    if empty:
+        return f"this model cannot take inputs of no elements, as {', '.join(empty)}: {error}", (
+            pb_utils.TritonError.INVALID_ARG
+        )
+    return str(error), pb_utils.TritonError.INTERNAL
