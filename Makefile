@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: demo test lint format sanitize bench ops gpu-check clean help
+.PHONY: demo test lint format sanitize bench soak ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,9 @@ bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside 
 	@$(BIN)/python deploy/bench/ps_roi_pool.py
 	@$(BIN)/python deploy/bench/detection_serving.py
 	@$(BIN)/python deploy/bench/score.py
+
+soak: $(VENV)/.dev ## Prove it under load and faults, for hours: SOAK_ARGS="--requests 1000 --scenario load" takes a part
+	@PYTHONPATH=deploy $(BIN)/python -m soak $(SOAK_ARGS)
 
 ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)

@@ -1,0 +1,136 @@
+"""`make soak`: real load and real faults on a real Triton; figures, and exit status 1 when anything did not hold.
+
+    PYTHONPATH=deploy python -m soak [--requests 100000] [--concurrency 16] [--scenario load] [--models FOLDER]
+
+1. load: requests of mixed models and sizes, each answer held against ONNX Runtime in process; the trend of the memory;
+2. kill-model: each model's process killed under load;
+3. kill-server: the server killed under load and started again on its port;
+4. publish: a new version of a model under load;
+5. malformed: requests that nobody should send; shapes that overflow 64 bits;
+6. deadlines: a slow model, a short deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from soak.deadlines import short_deadlines
+from soak.faults import kill_model, kill_server, publish_version
+from soak.findings import Finding
+from soak.load import mixed_load
+from soak.memory import Sample, Trend, trends
+from soak.questions import Question, make_questions
+from soak.refusals import overflow, refuse
+from soak.report import write_report
+from soak.repository import add_slow, add_texts, copy
+from soak.traffic import StalledError
+
+from neurips16.clients.errors import ClientError
+from neurips16.serving import TritonServer
+from neurips16.serving.errors import ServingError
+from neurips16.serving.repository import prepare
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = "premise_ranker"  # of several outputs, and soon computed: a mix would show
+POLL_S = 0.5
+
+
+class Scenario(Enum):
+    """What can be run by itself."""
+
+    LOAD = "load"
+    KILL_MODEL = "kill-model"
+    KILL_SERVER = "kill-server"
+    PUBLISH = "publish"
+    MALFORMED = "malformed"
+    DEADLINES = "deadlines"
+
+
+def main(
+    requests: Annotated[int, typer.Option(min=1, help="Of the mixed load.")] = 100_000,
+    malformed: Annotated[int, typer.Option(min=1, help="Malformed requests.")] = 10_000,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at the same time.")] = 16,
+    scenario: Annotated[list[Scenario] | None, typer.Option(help="Only this one. May be repeated.")] = None,
+    models: Annotated[Path, typer.Option(help="The model repository, of which a copy is served.")] = ROOT
+    / "serving/models",
+    output: Annotated[Path, typer.Option(help="Folder of the report.")] = ROOT / "build/soak",
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+) -> None:
+    """Run the scenarios one after the other; a scenario that fails does not stop the next."""
+    chosen = scenario or list(Scenario)
+    findings: list[Finding] = []
+    samples: list[Sample] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="neurips16-soak-") as folder:
+        repository = copy(models, Path(folder) / "models")
+        prepare(repository)
+        questions = make_questions(repository, seed=seed)
+        add_slow(repository)
+        add_texts(repository)
+        with TritonServer(repository, grpc_port=0, http_port=None, metrics_port=None) as server:
+            typer.echo(f"serving {', '.join(sorted(server.models))}")
+            names = sorted({question.model for question in questions})
+            steps: dict[Scenario, list[Callable[[], Finding]]] = {
+                Scenario.LOAD: [
+                    lambda: asyncio.run(mixed_load(server, questions, requests, samples, concurrency, seed))
+                ],
+                Scenario.KILL_MODEL: [
+                    lambda name=name: asyncio.run(kill_model(server, questions, name, concurrency)) for name in names
+                ],
+                Scenario.KILL_SERVER: [lambda: asyncio.run(kill_server(server, questions, concurrency))],
+                Scenario.PUBLISH: [lambda: publish(questions, models, Path(folder), concurrency)],
+                Scenario.MALFORMED: [
+                    lambda: refuse(server, questions, malformed, seed),
+                    lambda: overflow(server, questions),
+                ],
+                Scenario.DEADLINES: [lambda: asyncio.run(short_deadlines(server))],
+            }
+            for one in chosen:
+                for step in steps[one]:
+                    findings.append(carefully(one, step))
+    memory: dict[str, Trend] = trends(samples)
+    command = " ".join(["make soak", *([f"SOAK_ARGS='{' '.join(sys.argv[1:])}'"] if sys.argv[1:] else [])])
+    typer.echo(write_report(output, command, findings, memory, samples, time.monotonic() - began))
+    typer.echo(f"report: {output}")
+    raise typer.Exit(1 if any(finding.failures for finding in findings) else 0)
+
+
+def carefully(scenario: Scenario, step: Callable[[], Finding]) -> Finding:
+    """What a step finds; that it could not go on is a failure like others."""
+    try:
+        finding = step()
+    except (StalledError, ClientError, ServingError) as error:
+        finding = Finding(scenario.value, failures=[f"{type(error).__name__}: {error}"])
+    typer.echo(f"{finding.scenario}: {finding.figures}")
+    for failure in finding.failures:
+        typer.echo(f"FAILED {failure}", err=True)
+    return finding
+
+
+def publish(questions: list[Question], models: Path, folder: Path, concurrency: int) -> Finding:
+    """On a server of its own, which follows its repository."""
+    repository = copy(models, folder / "published", [PUBLISHED])
+    prepare(repository)
+    asked = [question for question in questions if question.model == PUBLISHED]
+    with TritonServer(
+        repository,
+        grpc_port=0,
+        http_port=None,
+        metrics_port=None,
+        model_control="poll",
+        poll_s=POLL_S,
+        before_load=prepare,
+    ) as server:
+        return asyncio.run(publish_version(server, asked, PUBLISHED, folder / "next", concurrency))
+
+
+if __name__ == "__main__":
+    typer.run(main)

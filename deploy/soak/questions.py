@@ -1,0 +1,104 @@
+"""What is asked: inputs of several sizes for every model, with the answers that are right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gpu.check import values
+
+from neurips16.clients import codec
+from neurips16.clients.local import LocalClient
+from neurips16.clients.operations import single
+from neurips16.export.difference import compare
+from neurips16.export.spec import ModelSpec, TensorSpec, read_spec
+from neurips16.serving.binary import find_ops_library
+from neurips16.serving.repository import newest_model
+
+Arrays = Mapping[str, np.ndarray]
+
+# Lengths of the free axes, from the least to the largest; T is one second of sound and more.
+LENGTHS: dict[str, tuple[int, ...]] = {
+    "N": (1, 2, 4),
+    "H": (32, 96, 240),
+    "W": (48, 128, 320),
+    "T": (22_050, 44_100, 110_250),
+    "L": (8, 64, 512),
+    "P": (1, 16, 128),
+}
+OTHER_LENGTHS = (4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request, and what it should be answered with."""
+
+    model: str
+    inputs: Arrays
+    outputs: tuple[TensorSpec, ...]
+    answers: tuple[Arrays, ...]  # any of them, but whole
+    cost_s: float  # of the model by itself
+
+    def match(self, got: Arrays) -> tuple[int, str]:
+        """Which of the right answers ``got`` is, within the model's own tolerances; -1 and why where it is none."""
+        problems: list[str] = []
+        for place, answer in enumerate(self.answers):
+            wrong = [f"{t.name}: {p}" for t in self.outputs for p in compare(t, got[t.name], answer[t.name])[1]]
+            if not wrong:
+                return place, ""
+            problems += wrong
+        sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in self.inputs.items())
+        return -1, f"{self.model} ({sizes}): {'; '.join(problems)}"
+
+
+def make_questions(
+    repository: Path, models: Iterable[str] | None = None, *, sizes: int = 6, seed: int = 0
+) -> list[Question]:
+    """Questions to the newest version of each model, answered by ONNX Runtime in this process.
+
+    Args:
+        repository: a model repository of ours.
+        models: those to ask; None for all that keep no state from one request to the next.
+        sizes: how many questions of each model; the first has all free axes at their least, the last at their largest.
+        seed: of the sizes between and of the values.
+    """
+    local = LocalClient(repository, op_library=find_ops_library())
+    rng = np.random.default_rng(seed)
+    questions = []
+    for folder in sorted(repository.iterdir()):
+        path = newest_model(folder) if folder.is_dir() and (models is None or folder.name in models) else None
+        if path is None or (spec := read_spec(path)).states:
+            continue
+        for number in range(sizes):
+            lengths = _lengths(spec, number, sizes, rng)
+            inputs = {tensor.name: values(tensor, lengths, rng) for tensor in spec.inputs}
+            questions.append(answered(local, folder.name, inputs, spec))
+    return questions
+
+
+def answered(local: LocalClient, model: str, inputs: Arrays, spec: ModelSpec) -> Question:
+    """A question whose right answer is that of the model in this process."""
+    rpc = codec.infer(model, inputs)
+    local.run(single(rpc))  # the first run pays for memory
+    began = time.perf_counter()
+    answer = local.run(single(rpc))
+    return Question(model, inputs, spec.outputs, (answer,), time.perf_counter() - began)
+
+
+def weights(questions: Sequence[Question]) -> np.ndarray:
+    """How often each is asked, as probabilities: the dear ones less, by the root of what they cost."""
+    drawn = 1 / np.sqrt([question.cost_s for question in questions])
+    return drawn / drawn.sum()
+
+
+def _lengths(spec: ModelSpec, number: int, sizes: int, rng: np.random.Generator) -> dict[str, int]:
+    """A length for each free axis of the inputs."""
+    found = {}
+    for name in sorted({dim for tensor in spec.inputs for dim in tensor.dims if isinstance(dim, str)}):
+        choice = LENGTHS.get(name, OTHER_LENGTHS)
+        place = 0 if number == 0 else -1 if number == sizes - 1 else int(rng.integers(len(choice)))
+        found[name] = min(choice[place], spec.max_batch_size) if name == "N" else choice[place]
+    return found

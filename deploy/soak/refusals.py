@@ -1,0 +1,154 @@
+"""Malformed requests by the thousand: each is refused as it should be, and the server answers on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import grpc
+import numpy as np
+import psutil
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from soak.findings import Finding
+from soak.malformed import INVALID, OK, Malformed, Sample, malformed, overflowing
+from soak.memory import MB, model_processes
+from soak.questions import Question
+from soak.repository import SLOW, TEXTS
+from tritonclient.grpc import service_pb2
+
+from neurips16.clients import Client, Retry
+from neurips16.clients.connection import MODEL_MAY_RETURN
+from neurips16.serving import TritonServer
+
+METHOD = "/inference.GRPCInferenceService/ModelInfer"
+CALL_S = 60.0
+GOOD_EVERY = 20  # malformed requests
+BACK_S = 60.0  # within which a model that died must be back
+ROUNDS = 3
+
+
+def make_samples(client: Client, questions: Sequence[Question]) -> list[Sample]:
+    """A good request to each model: the cheapest question, and one to each model that is made for the soak."""
+    cheapest = {question.model: question for question in sorted(questions, key=lambda question: -question.cost_s)}
+    samples = [
+        Sample(model, client.model_config(model), dict(question.inputs), _mismatch(question))
+        for model, question in cheapest.items()
+    ]
+    texts = np.array([["é".encode(), b"", b"fof(a, axiom, p)."]], object)
+    made = {SLOW: ("steps", "counted", np.array([[3]])), TEXTS: ("text", "same", texts)}
+    for model in sorted({status.name for status in client.models()} & made.keys()):
+        input_name, output_name, values = made[model]
+        samples.append(
+            Sample(model, client.model_config(model), {input_name: values}, _inequality(model, output_name, values))
+        )
+    return samples
+
+
+def _mismatch(question: Question) -> Callable[[dict[str, np.ndarray]], str]:
+    return lambda got: question.match(got)[1]
+
+
+def _inequality(model: str, output: str, want: np.ndarray) -> Callable[[dict[str, np.ndarray]], str]:
+    return lambda got: "" if np.array_equal(got[output], want) else f"{model}: {got[output]}"
+
+
+class Sender:
+    """Sends messages as they are."""
+
+    def __init__(self, url: str):
+        self._channel = grpc.insecure_channel(url)
+        self._call = self._channel.unary_unary(METHOD, response_deserializer=service_pb2.ModelInferResponse.FromString)
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._channel.close()
+
+    def send(self, message: bytes) -> str:
+        """The name of the status that a message gets."""
+        try:
+            self._call(message, timeout=CALL_S)
+        except grpc.RpcError as error:
+            return error.code().name
+        return OK
+
+
+def refuse(server: TritonServer, questions: Sequence[Question], count: int, seed_of_draw: int = 0) -> Finding:
+    """Send so many malformed requests, a good one after every `GOOD_EVERY`, and one to each model in the end."""
+    finding = Finding("malformed requests")
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    processes = set(model_processes(server))
+    memory_before = sum(process.memory_info().rss for process in _family(server))
+    with Client(server.url, retry=Retry(attempts=1)) as client, Sender(server.url) as sender:
+        samples = make_samples(client, questions)
+        good = 0
+
+        @seed(seed_of_draw)
+        @settings(
+            max_examples=count,
+            phases=[Phase.generate],
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(malformed(samples))
+        def put(bad: Malformed) -> None:
+            nonlocal good
+            code = sender.send(bad.message)
+            seen[bad.kind][code] += 1
+            if code not in bad.codes and seen[bad.kind][code] == 1:
+                finding.failures.append(f"{code} in place of {' or '.join(sorted(bad.codes))} for {bad}")
+            if sum(map(Counter.total, seen.values())) % GOOD_EVERY == 0:
+                finding.failures += _ask(client, [bad.sample])
+                good += 1
+
+        put()
+        finding.failures += _ask(client, samples)
+    finding.figures["malformed"] = sum(map(Counter.total, seen.values()))
+    finding.figures["good_between"] = good
+    finding.figures["by_kind"] = {kind: dict(codes) for kind, codes in sorted(seen.items())}
+    grown = sum(process.memory_info().rss for process in _family(server)) - memory_before
+    finding.figures["grown_mb"] = round(grown / MB, 1)
+    died = len(processes - set(model_processes(server)))
+    finding.figures["processes_that_died"] = died
+    finding.expect(died == 0, f"{died} processes of models died")
+    return finding
+
+
+def overflow(server: TritonServer, questions: Sequence[Question], rounds: int = ROUNDS) -> Finding:
+    """Shapes whose size overflows 64 bits: refused, or the model's process ends and is back by itself."""
+    finding = Finding("shapes that overflow 64 bits")
+    back: list[float] = []
+    codes: Counter[str] = Counter()
+    patient = Retry(attempts=1000, initial_s=0.05, longest_s=0.2, codes=MODEL_MAY_RETURN)
+    with Client(server.url, retry=patient) as client, Sender(server.url) as sender:
+        samples = make_samples(client, questions)
+        for sample in samples[:rounds]:
+            message = overflowing(sample)
+            if message is None:
+                continue
+            before, began = server.restorations, time.monotonic()
+            code = sender.send(message)
+            codes[code] += 1
+            finding.failures += _ask(client, [other for other in samples if other is not sample])
+            if code == INVALID:
+                continue
+            while server.restorations == before and time.monotonic() - began < BACK_S:
+                time.sleep(0.01)
+            finding.failures += _ask(client, [sample])
+            back.append(round(time.monotonic() - began, 2))
+            finding.expect(back[-1] < BACK_S, f"{sample.model} was back only after {back[-1]} s")
+    finding.figures |= {"codes": dict(codes), "back_s": back}
+    return finding
+
+
+def _ask(client: Client, samples: Iterable[Sample]) -> list[str]:
+    """What is wrong with the answers to good requests."""
+    wrong = (sample.wrong(client.infer(sample.model, sample.inputs)) for sample in samples)
+    return [f"a good request was answered wrongly: {text}" for text in wrong if text]
+
+
+def _family(server: TritonServer) -> list[psutil.Process]:
+    return [psutil.Process(server.pid), *model_processes(server)]
