@@ -33,8 +33,11 @@ bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside 
 	@$(BIN)/python deploy/bench/detection_serving.py
 	@$(BIN)/python deploy/bench/score.py
 
-soak: $(VENV)/.dev ## Prove it under load and faults, for hours: SOAK_ARGS="--requests 1000 --scenario load" takes a part
+soak: $(VENV)/.dev ## Prove it under load and faults; SOAK_ARGS="--requests 1000 --scenario load" takes a part
 	@PYTHONPATH=deploy $(BIN)/python -m soak $(SOAK_ARGS)
+
+bench-peers: $(VENV)/.dev ## Measure our server beside others, which it installs under build/peers
+	@$(BIN)/python deploy/peers/bench.py
 
 ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)

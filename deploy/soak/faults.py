@@ -25,7 +25,7 @@ from neurips16.serving import TritonServer
 from neurips16.serving.binary import find_ops_library
 from neurips16.serving.repository import MODEL_FILE, newest_model
 
-BEFORE, AFTER = 50, 50  # right answers, of all models, before the fault; of those concerned, after it
+BEFORE, AFTER = 50, 10  # right answers, of all models, before the fault; of those concerned, after it
 LAST_S = 300.0  # a client that does not give up has an answer within this time
 PATIENT = Retry(attempts=1000, longest_s=1.0)
 PATIENT_WITH_MODELS = Retry(attempts=1000, longest_s=1.0, codes=MODEL_MAY_RETURN)
@@ -72,6 +72,8 @@ async def _kill_in(traffic: Traffic, server: TritonServer, model: str, finding: 
     """Kill a process of the model in the flow; seconds to the first answer of the model to a request sent after."""
     before = server.restorations
     async with flowing(traffic):
+        while not traffic.flying[model]:
+            await asyncio.sleep(0.001)
         victim = next(process for process, name in model_processes(server).items() if name == model)
         victim.kill()
         killed_s = time.monotonic()

@@ -44,8 +44,8 @@ class Question:
 
     def match(self, got: Arrays) -> tuple[int, str]:
         """Which of the right answers ``got`` is, within the model's own tolerances; -1 and why where it is none."""
-        problems: list[str] = []
-        for place, answer in enumerate(self.answers):
+        problems = [f"there is no {tensor.name}" for tensor in self.outputs if tensor.name not in got]
+        for place, answer in enumerate([] if problems else self.answers):
             wrong = [f"{t.name}: {p}" for t in self.outputs for p in compare(t, got[t.name], answer[t.name])[1]]
             if not wrong:
                 return place, ""

@@ -47,9 +47,14 @@ def write_report(
     ]
     lines += ["| scenario | figures | |", "|---|---|---|"]
     for finding in findings:
-        figures = "; ".join(f"{_words(name)} {_value(value)}" for name, value in finding.figures.items())
+        flat = {name: value for name, value in finding.figures.items() if not _is_table(value)}
+        figures = "; ".join(f"{_words(name)} {_value(value)}" for name, value in flat.items())
         verdict = "held" if not finding.failures else f"**{len(finding.failures)} failures**"
         lines.append(f"| {finding.scenario} | {figures} | {verdict} |")
+    for name, table in (figure for finding in findings for figure in finding.figures.items()):
+        if _is_table(table):
+            lines += ["", f"| {_words(name).rstrip(':')} | |", "|---|---|"]
+            lines += [f"| {row} | {_value(cell)} |" for row, cell in table.items()]
     if memory:
         lines += [
             "",
@@ -85,11 +90,15 @@ def _words(name: str) -> str:
     return f"{stem.replace('_', ' ')}{unit}:"
 
 
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(row, Mapping) for row in value.values())
+
+
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_value(one)}" for key, one in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return " to ".join(map(_value, value)) if len(value) == 2 else ", ".join(map(_value, value)) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value)) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -17,7 +17,7 @@ from neurips16.clients.errors import RequestError, UnexpectedReplyError
 ONCE = Retry(attempts=1)
 PAUSE_S = 0.02  # after an error: a server that is gone refuses thousands a second
 LOOK_S = 0.01
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 
 
 class StalledError(AssertionError):
@@ -53,7 +53,7 @@ class Traffic:
         *,
         concurrency: int = 16,
         retry: Retry = ONCE,
-        timeout_s: float = 60.0,
+        timeout_s: float = 300.0,
         seed: int = 0,
     ):
         self._url = url
@@ -65,6 +65,7 @@ class Traffic:
         self._rng = np.random.default_rng(seed)
         self._stopped = False
         self.asked = 0
+        self.flying: Counter[str] = Counter()  # requests under way, by model
         self.moments: list[Moment] = []
         self.wrong: list[str] = []
 
@@ -106,6 +107,7 @@ class Traffic:
             self.asked += 1
             question = self._questions[self._rng.choice(len(self._questions), p=self._weights)]
             sent_s, answer, code = time.monotonic(), -1, ""
+            self.flying[question.model] += 1
             try:
                 got = await client.infer(question.model, question.inputs)
             except RequestError as error:
@@ -116,6 +118,7 @@ class Traffic:
                 answer, problem = question.match(got)
                 if problem:
                     self.wrong.append(problem)
+            self.flying[question.model] -= 1
             self.moments.append(Moment(sent_s, time.monotonic(), question.model, answer, code))
             if code:
                 await asyncio.sleep(PAUSE_S)

@@ -152,6 +152,7 @@ def test_half_of_each_version_is_no_answer(questions):
         place, problem = question.match({**old, name: new[name]})
         assert place == -1
         assert name in problem
+    assert "there is no scores" in question.match({})[1]
 
 
 def test_memory_that_grows_is_told_from_memory_that_is_flat():
@@ -195,7 +196,8 @@ def test_the_report_names_what_failed(tmp_path):
     text = report.write_report(
         tmp_path, "make soak", [Finding("load"), bad], memory.trends(samples), samples, seconds=60
     )
-    assert "| a fault | back, s: 1.5 to 2.0; by kind: odd OK 1 | **1 failures** |" in text
+    assert "| a fault | back, s: 1.5, 2.0 | **1 failures** |" in text
+    assert "| by kind | |\n|---|---|\n| odd | OK 1 |" in text
     assert "FAILED a fault: it was not back" in text
     assert "| `m` | 80 | 80 | +0.00 |" in text
     assert (tmp_path / report.REPORT).read_text() == text
