@@ -9,14 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from neurips16.training.system import System, find_system, read_checkpoint
 
 LAST = "last.ckpt"
-STEPS_PER_CHECKPOINT = 100  # what a killed run loses at most
+BATCHES_PER_CHECKPOINT = 100  # what a killed run loses, and one more where an epoch ends there
 _log = logging.getLogger(__name__)
+
+
+class _Latest(Callback):
+    """Keeps the state of a run as ``last.ckpt``, every so many batches.
+
+    Not at an epoch's last batch: from a state of there Lightning 2.6 goes on with an epoch that it takes for done, and
+    the run ends an epoch short.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._batches = path, 0
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._batches += 1
+        if self._batches < BATCHES_PER_CHECKPOINT or trainer.is_last_batch:
+            return
+        aside = self._path.with_suffix(".part")
+        trainer.save_checkpoint(aside)
+        aside.replace(self._path)
+        self._batches = 0
 
 
 class _CommandLine(LightningCLI):
@@ -47,8 +68,8 @@ class _CommandLine(LightningCLI):
 def run_training(system_name: str, preset: str, data: Path, output: Path, extra: Sequence[str] = ()) -> None:
     """Train a system as a preset says.
 
-    It leaves in ``output``: ``epochNNN.ckpt`` after each epoch, ``last.ckpt`` every 100 steps, and, for each time that
-    it was started, ``metrics/version_N`` with the whole configuration and the metrics.
+    It leaves in ``output``: ``epochNNN.ckpt`` after each epoch, ``last.ckpt`` every 100 batches, and, for each time
+    that it was started, ``metrics/version_N`` with the whole configuration and the metrics.
 
     Args:
         system_name: a system that `system_names` lists.
@@ -77,10 +98,6 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
         save_top_k=-1,
         enable_version_counter=False,  # the file of an epoch that is finished later replaces that of its first part
     )
-    # A second callback, since one saves either by epochs or by steps.
-    latest = ModelCheckpoint(
-        dirpath=output, filename=Path(LAST).stem, every_n_train_steps=STEPS_PER_CHECKPOINT, enable_version_counter=False
-    )
     arguments = ["--config", str(system.preset(preset)), f"--data.folder={data}", *extra]
     with warnings.catch_warnings():
         # The command line is `neurips16 train`'s; what is for Lightning has been taken out of it.
@@ -95,7 +112,7 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
                     "class_path": "lightning.pytorch.loggers.CSVLogger",
                     "init_args": {"save_dir": str(output), "name": "metrics"},  # a new version each time it continues
                 },
-                "callbacks": [every_epoch, latest],
+                "callbacks": [every_epoch, _Latest(resume)],
             },
         )
     if resume.exists():

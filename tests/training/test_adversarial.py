@@ -29,7 +29,7 @@ LOSSES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("system", LOSSES)
 def test_a_stopped_run_ends_exactly_as_an_undisturbed_one(system, mnist_folder, tmp_path, tiny_presets, monkeypatch):
-    monkeypatch.setattr("neurips16.training.run.STEPS_PER_CHECKPOINT", 1)
+    monkeypatch.setattr("neurips16.training.run.BATCHES_PER_CHECKPOINT", 1)
     one, two = tmp_path / "whole", tmp_path / "stopped"
     run_training(system, "tiny", mnist_folder, one)
     steps = read_checkpoint(one / "epoch001.ckpt")["neurips16"]["step"]
@@ -42,6 +42,11 @@ def test_a_stopped_run_ends_exactly_as_an_undisturbed_one(system, mnist_folder, 
     assert int(a["batches_done"]) == 8
     for name, value in a.items():
         torch.testing.assert_close(b[name], value, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    # A run that is killed between an epoch's last batch and the next one goes on there as well.
+    three = tmp_path / "ended"
+    run_training(system, "tiny", mnist_folder, three, ["--trainer.max_epochs=1"])
+    run_training(system, "tiny", mnist_folder, three)
+    assert int(load_module(three / "epoch001.ckpt", system).batches_done) == 8
     with (one / "metrics/version_0/metrics.csv").open() as file:
         rows = [row[LOSSES[system]] for row in csv.DictReader(file) if row.get(LOSSES[system])]
     assert rows

@@ -47,7 +47,7 @@ def test_a_stopped_run_goes_on_and_ends_like_an_undisturbed_one(deepmath_folder,
     run_training("deepmath", "tiny", deepmath_folder, one)
     steps = read_checkpoint(one / "epoch001.ckpt")["neurips16"]["step"]
     half = steps // 2 + 1
-    monkeypatch.setattr("neurips16.training.run.STEPS_PER_CHECKPOINT", 1)
+    monkeypatch.setattr("neurips16.training.run.BATCHES_PER_CHECKPOINT", 1)
     run_training("deepmath", "tiny", deepmath_folder, two, [f"--trainer.max_steps={half}"])
     assert read_checkpoint(two / "last.ckpt")["neurips16"]["step"] == half
     run_training("deepmath", "tiny", deepmath_folder, two)
