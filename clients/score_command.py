@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from neurips16.clients.score_tasks import Task
     from neurips16.clients.score_worker import InProcess, ThroughServer
 
+SECONDS_PER_LINE = 30.0  # of progress, where there is no terminal
+
 
 class TaskName(str, Enum):
     """What can be asked of each row."""
@@ -150,7 +152,7 @@ def _host(models: Path | None, url: str | None, op_library: Path | None) -> InPr
 
 
 class _Bar:
-    """Rows done, rate and time left, on a terminal; nothing elsewhere."""
+    """Rows done, rate and time left: a bar on a terminal, elsewhere a line from time to time, as a log wants it."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -168,7 +170,7 @@ class _Bar:
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         )
-        self._started = time.monotonic()
+        self._started = self._said = time.monotonic()
 
     def __enter__(self) -> _Bar:
         self._bar.__enter__()
@@ -180,9 +182,17 @@ class _Bar:
     def show(self, progress: Any) -> None:
         """Take in how far the job is; see `neurips16.clients.score.Progress`."""
         if self._task is None:
-            self._started = time.monotonic()
+            self._started = self._said = time.monotonic()
             self._task = self._bar.add_task("rows", total=progress.total, rate="", failed="")
-        seconds = time.monotonic() - self._started
+        now = time.monotonic()
+        seconds = now - self._started
         rate = (progress.rows - progress.before) / seconds if seconds else 0.0
+        if self._bar.disable and rate and now - self._said >= SECONDS_PER_LINE:
+            self._said = now
+            typer.echo(
+                f"{progress.rows:,} of {progress.total:,} rows, {progress.failed:,} failed, {rate:,.1f} a second, "
+                f"{(progress.total - progress.rows) / rate:,.0f} s left",
+                err=True,
+            )
         failed = f"[red]{progress.failed} failed" if progress.failed else ""
         self._bar.update(self._task, completed=progress.rows, rate=f"{rate:,.1f}/s", failed=failed)

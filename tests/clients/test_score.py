@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -386,3 +387,15 @@ def test_options_that_do_not_fit(run_command, tmp_path, arguments, message):
     status, out, err = run_command("score", task, tmp_path, tmp_path / "out", *rest)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_without_a_terminal_progress_is_a_line_from_time_to_time(monkeypatch, capsys):
+    from neurips16.clients import score_command
+    from neurips16.clients.score import Progress
+
+    clock = iter([0.0, 10.0, 10.0, 20.0, 45.0, 50.0])  # made, first shown, then each time that it is shown
+    monkeypatch.setattr(score_command, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with score_command._Bar() as bar:
+        for rows in (100, 200, 800, 900):
+            bar.show(Progress(rows, 3, 1500, 100))
+    assert capsys.readouterr().err == "800 of 1,500 rows, 3 failed, 20.0 a second, 35 s left\n"
