@@ -53,6 +53,9 @@ async def kill_model(server: TritonServer, questions: Sequence[Question], model:
     finding.figures["back_s"] = await _kill_in(traffic, server, model, finding)
     errors = traffic.errors()
     finding.figures["failed"] = {code: count for (_, code), count in errors.items()}
+    # What waits for a dead process is refused one batch after the other, each after a second.
+    waits = [moment.ended_s - moment.sent_s for moment in traffic.moments if moment.code]
+    finding.figures["refused_within_s"] = round(max(waits, default=0.0), 2)
     finding.figures["answered"] = sum(moment.answer >= 0 for moment in traffic.moments)
     allowed = {(model, code.name) for code in MODEL_MAY_RETURN}
     finding.expect(set(errors) <= allowed, f"errors beyond those that may be tried again: {dict(errors)}")

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import onnxruntime
+from matplotlib.figure import Figure
 from soak.findings import Finding
 from soak.memory import FEWEST, PER, SERVER, WARM_UP, Sample, Trend
 
@@ -109,10 +109,8 @@ def _slope(trend: Trend) -> str:
 
 
 def _draw(path: Path, memory: Mapping[str, Trend], samples: Sequence[Sample]) -> None:
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
     for name in memory:
         seen = [(sample.answered, sample.resident_mb[name]) for sample in samples if name in sample.resident_mb]
         axes.plot(*zip(*seen, strict=True), label=name, linewidth=1.2)
@@ -121,4 +119,3 @@ def _draw(path: Path, memory: Mapping[str, Trend], samples: Sequence[Sample]) ->
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
