@@ -48,6 +48,31 @@ class PreferredInput:
     real_deviation: float
 
 
+@dataclass(frozen=True)
+class InputRange:
+    """What a generator takes as one of its inputs."""
+
+    length: int  # how many numbers
+    low: float
+    high: float
+
+
+def input_ranges(model: str) -> Operation[dict[str, InputRange]]:
+    """What a server's generator takes, by the name of the input; inputs without a range, such as images, are left out.
+
+    Raises:
+        UnexpectedReplyError: a range is none.
+    """
+    config = yield from _config(model)
+    limited = {name: dims for name, dims in _dims(config).items() if f"{name}_range" in config.parameters}
+    return {name: InputRange(dims[0], *_range(config, name)) for name, dims in limited.items()}
+
+
+def category_sizes(model: str) -> Operation[list[int]]:
+    """How many categories each categorical code of a server's InfoGAN has."""
+    return _sizes((yield from _config(model)))
+
+
 def generate(
     model: str,
     *,
@@ -62,7 +87,7 @@ def generate(
         InvalidInputError: a code, the count or the seed is not what the model takes; the text says what it takes.
     """
     config = yield from _config(model)
-    sizes = [int(size) for size in _parameter(config, "categories").split()]
+    sizes = _sizes(config)
     rows = _rows(count, category, continuous)
     inputs: dict[str, np.ndarray] = {}
     if "category" in _dims(config):
@@ -105,7 +130,7 @@ def traversal(
     (length,) = _dims(config).get("continuous", (0,))
     if not 0 <= _whole("code", code) < length:
         raise InvalidInputError(f"continuous code {code} is out of range: {model} takes 0 to {length - 1}")
-    sizes = [int(size) for size in _parameter(config, "categories").split()]
+    sizes = _sizes(config)
     rows = sizes[0] if category is None and sizes else 1
     kept = np.zeros(length, np.float32) if continuous is None else continuous
     varied = _codes(config, "continuous", kept, rows * steps, np.float32)
@@ -123,7 +148,7 @@ def read_codes(images: Any, *, model: str = INFOGAN_ENCODER) -> Operation[ImageC
     """The codes of images; see `Client.read_codes`."""
     config = yield from _config(model)
     outputs = [tensor.name for tensor in config.outputs]
-    sizes = [int(size) for size in _parameter(config, "categories").split()]
+    sizes = _sizes(config)
     batch = _images(config, "image", images)
     answer = yield from _infer_all(config, {"image": batch}, outputs)
     ends = np.cumsum(sizes)
@@ -308,6 +333,10 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidInputError(f"{name} is a whole number, got {value!r}")
     return int(value)
+
+
+def _sizes(config: ModelConfig) -> list[int]:
+    return [int(size) for size in _parameter(config, "categories").split()]
 
 
 def _dims(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ FRAME_MS = 120
 LAST_FRAME_MS = 1500
 
 
-def read_picture(path: str | Path, channels: int = 1) -> np.ndarray:
-    """A picture as uint8 [H, W, channels]; 1 channel is grey, 3 are red, green and blue.
+def read_picture(path: str | Path | bytes, channels: int = 1) -> np.ndarray:
+    """A picture, a file or its bytes, as uint8 [H, W, channels]; 1 channel is grey, 3 are red, green and blue.
 
     Raises:
         InvalidImageError: see `neurips16.clients.images.read_image`.
@@ -54,12 +55,23 @@ def write_animation(path: str | Path, frames: Sequence[np.ndarray], *, scale: in
     Raises:
         InvalidInputError: as `write_picture`.
     """
-    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
-    _save(path, frames, scale, save_all=True, loop=0, duration=durations)
+    _save(path, frames, scale, **_moving(frames))
+
+
+def animated(frames: Sequence[np.ndarray], *, scale: int = 1) -> bytes:
+    """The same as the bytes of a GIF."""
+    first, *others = (enlarged(frame, scale) for frame in frames)
+    file = io.BytesIO()
+    first.save(file, "GIF", append_images=others, **_moving(frames))
+    return file.getvalue()
+
+
+def _moving(frames: Sequence[np.ndarray]) -> dict[str, Any]:
+    return {"save_all": True, "loop": 0, "duration": [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]}
 
 
 def _save(path: str | Path, images: Sequence[np.ndarray], scale: int, **options: Any) -> None:
-    first, *others = (_picture(image, scale) for image in images)
+    first, *others = (enlarged(image, scale) for image in images)
     if "save_all" in options:
         options["append_images"] = others
     try:
@@ -68,6 +80,7 @@ def _save(path: str | Path, images: Sequence[np.ndarray], scale: int, **options:
         raise InvalidInputError(f"{path} cannot be written: {error}; name a .png or a .gif file") from error
 
 
-def _picture(image: np.ndarray, scale: int) -> Image.Image:
+def enlarged(image: np.ndarray, scale: int) -> Image.Image:
+    """uint8 [H, W, C] as a picture, ``scale`` times as large, without smoothing."""
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

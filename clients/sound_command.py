@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -61,8 +61,8 @@ def _show(path: Path, answer: SoundClassification, *, as_json: bool) -> None:
     )
 
 
-def draw_timeline(timeline: SoundTimeline, duration_s: float, path: Path, *, title: str) -> None:
-    """Draw the classes (rows) over time, darker where more likely, paler where there is silence.
+def draw_timeline(timeline: SoundTimeline, duration_s: float, path: Path | BinaryIO, *, title: str) -> None:
+    """Draw the classes (rows) over time, darker where more likely, paler where there is silence, as PNG.
 
     Raises:
         InvalidInputError: the picture cannot be written.

@@ -111,13 +111,22 @@ def read_premises(path: Path) -> list[Statement]:
     Raises:
         InvalidInputError: the file cannot be read, is not UTF-8, or holds no statement.
     """
+    return parse_lines(_lines(path), str(path))
+
+
+def parse_lines(lines: Sequence[str], source: str) -> list[Statement]:
+    """The statements of lines, one each; blank lines and ``%`` comments are passed over but counted.
+
+    Raises:
+        InvalidInputError: a line cannot be used, or none holds a statement; the text names ``source``.
+    """
     found = [
-        Statement.parse(line, index=index, where=f"line {index + 1} of {path}")
-        for index, line in enumerate(_lines(path))
+        Statement.parse(line, index=index, where=f"line {index + 1} of {source}")
+        for index, line in enumerate(lines)
         if line.strip(_WHITE_SPACE) and not line.lstrip().startswith(_COMMENT)
     ]
     if not found:
-        raise InvalidInputError(f"no premises: {path} holds no statement (one a line is expected)")
+        raise InvalidInputError(f"no premises: {source} holds no statement (one a line is expected)")
     return found
 
 

@@ -1,0 +1,87 @@
+"""The tab of object detection: a picture goes in, its boxes and a table come out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+from neurips16.clients.detection import DETECTOR, detection_labels
+from neurips16.clients.page_parts import Dropped, Setup, Tab, answering, content, shown_picture, table
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from neurips16.clients.client import Client
+
+SURE_ENOUGH = 0.5
+
+
+def find(client: Client, picture: Dropped, min_score: float) -> tuple[Image | None, str, str]:
+    """The objects on a picture.
+
+    Args:
+        client: asks the server.
+        picture: the file that was dropped, None where there is none now.
+        min_score: what is less sure is left out.
+
+    Returns:
+        The picture with the boxes drawn on it, a table of them, and how many there are of each kind.
+
+    Raises:
+        ClientError: the picture cannot be read, or the server does not answer.
+    """
+    from neurips16.clients.drawing import draw_detections
+    from neurips16.clients.images import read_image
+
+    if picture is None:
+        return None, "", ""
+    image = read_image(content(picture))
+    found = client.detect(image, min_score=min_score)
+    drawn = draw_detections(image, found, client.run(detection_labels()))
+    counts = Counter(detection.label for detection in found)
+    if not found:
+        return drawn, "", f"Nothing of which the model is at least {min_score:.0%} sure."
+    said = ", ".join(f"{count} {label}" for label, count in counts.most_common())
+    rows = [(d.label, d.score, ", ".join(f"{edge:.0f}" for edge in d.box)) for d in found]
+    return drawn, table(("object", "how sure", "box: x0, y0, x1, y1 in pixels"), rows), f"{len(found)} found: {said}."
+
+
+def build(setup: Setup) -> None:
+    """Put the controls into the tab that is open."""
+    import gradio as gr
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2):
+            picture = gr.Image(
+                type="filepath",
+                sources=["upload", "clipboard"],
+                buttons=[],
+                label="Picture",
+                height=320,
+                elem_id="detect-picture",
+            )
+            least = gr.Slider(0, 1, SURE_ENOUGH, step=0.05, label="Least certainty")
+            if files := setup.example_files("*.jpg"):
+                gr.Examples([[file] for file in files], [picture], label="An example to click on")
+        with gr.Column(scale=3):
+            line = gr.HTML(elem_id="detect-status")
+            drawn = shown_picture("What was found", elem_id="detect-drawn")
+            found = gr.HTML(elem_id="detect-table")
+    gr.on(
+        [picture.change, least.release],
+        answering(partial(find, setup.client), 2),
+        [picture, least],
+        [drawn, found, line],
+        preprocess=False,  # the client reads the file, and says what is wrong with it
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+
+
+TAB = Tab(
+    title="Objects",
+    about="Drop a picture: the detector finds what it was trained on. The one that ships knows blood cells.",
+    models=(DETECTOR,),
+    build=build,
+)

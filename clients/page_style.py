@@ -1,0 +1,51 @@
+"""How the page looks: one accent, much room, and answers as plain tables. All of it comes with the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ACCENT = "teal"
+
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.heading h1 { font-size: 1.6rem; font-weight: 700; margin: 0.6rem 0 0; }
+.heading p { color: var(--body-text-color-subdued); margin: 0.1rem 0 0.4rem; }
+.about p { color: var(--body-text-color-subdued); font-size: 1rem; margin: 0.2rem 0 0.4rem; max-width: 46rem; }
+p.missing { border-left: 3px solid var(--border-color-primary); padding: 0.2rem 0 0.2rem 0.9rem; margin: 1.2rem 0; }
+p.status { margin: 0; padding: 0.15rem 0; font-size: 1.02rem; }
+p.refused { color: var(--error-text-color); background: var(--error-background-fill); padding: 0.5rem 0.8rem;
+  border-left: 3px solid var(--error-border-color); border-radius: 3px; overflow-wrap: anywhere; }
+.prose table.answer { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
+.prose table.answer :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary);
+  padding: 0.35rem 1rem 0.35rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+.prose table.answer th { font-weight: 400; font-size: 0.85rem; color: var(--body-text-color-subdued); }
+table.answer td.share { width: 11rem; white-space: nowrap; }
+td.share span { display: inline-block; width: 3.6rem; }
+td.share b { display: inline-block; width: 6rem; }
+td.share i { display: block; height: 0.5rem; border-radius: 2px; background: var(--color-accent); }
+img.pixels { image-rendering: pixelated; border-radius: 4px; }
+footer { display: none !important; }
+"""
+
+
+def theme() -> Any:
+    """Colours, and fonts that Gradio itself serves."""
+    import gradio as gr
+
+    return gr.themes.Base(
+        primary_hue=ACCENT,
+        secondary_hue=ACCENT,
+        neutral_hue="stone",
+        radius_size="sm",
+        # The weight 600 that Gradio would take lacks many letters.
+        font=(gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
+    ).set(
+        body_background_fill="#faf9f7",
+        body_text_color_subdued="*neutral_600",
+        color_accent="*primary_700",
+        block_shadow="none",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_text_color="white",
+        slider_color="*primary_600",
+    )
