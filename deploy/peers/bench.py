@@ -84,7 +84,6 @@ def measure(
         "seconds": seconds,
         "rounds": rounds,
         "share": share,
-        "peers": {p.name: {"packages": p.packages, "spoken": p.spoken} for p in peers},
         "not_installed": left_out,
         "models": {},
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from load_generator import arrivals, closed, opened
 from protocols import ASK_ERRORS, Client, InProcess
+from results import LIMIT
 from servers import Peer, PeerError, Server
 from subjects import Subject
 
@@ -21,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from throughput import rate as thread_rate
 
-LIMIT = "in process"
 CONCURRENCIES = (1, 4, 16)
 READY_S = 120.0
 LOOK_S = 0.2
@@ -105,12 +106,26 @@ class Contest:
         if name in self._left_out:
             return
         try:
-            measure()
+            with self._turn(name):
+                measure()
         except (PeerError, *ASK_ERRORS) as error:
             self._left_out[name] = str(error) or type(error).__name__
             self._say(f"{self._subject.title}: {name} is left out: {self._left_out[name]}")
             if name in self._contenders:
                 self._dismiss(self._contenders.pop(name))
+
+    @contextlib.contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        """Who does not rest when idle is awake only in its own turn."""
+        server = self._contenders[name].server if name in self._contenders else None
+        if server is None:
+            yield
+            return
+        server.resume()
+        try:
+            yield
+        finally:
+            server.suspend()
 
     def _dismiss(self, contender: Contender) -> None:
         self._loop.run_until_complete(contender.client.close())
@@ -143,6 +158,7 @@ class Contest:
                 self._dismiss(contender)
         if best is None:
             raise PeerError("; ".join(f"{label}: {reason}" for label, reason in tried.items()))
+        best[1].server.suspend()
         self._contenders[peer.name] = best[1]
 
     def _made(self, server: Server) -> Client:

@@ -36,7 +36,7 @@ def table(found: Mapping[str, Any]) -> str:
         if "missing" in model:
             lines += ["", f"**{model['title']}** (`{name}`): {model['missing']}."]
             continue
-        lines += ["", f"**{model['title']}** (`{name}`), latencies at {model['rate']:.3g} requests/s:", ""]
+        lines += ["", f"**{model['title']}** (`{name}`), latencies at {figure(model['rate'])} requests/s:", ""]
         lines += [row(HEADINGS), row(["---"] * 2 + ["--:"] * (len(HEADINGS) - 2))]
         limit = best(model["servers"][LIMIT])[0]
         ranked = sorted(model["servers"].items(), key=lambda item: (item[0] == LIMIT, -best(item[1])[0]))
@@ -49,15 +49,15 @@ def table(found: Mapping[str, Any]) -> str:
 def cells(name: str, server: Mapping[str, Any], limit: float) -> list[str]:
     """One row of the table."""
     most, rounds = best(server)
-    at = [f"{statistics.median(server['rates'][c]):.4g}" for c in ("1", "4", "16")]
+    at = [figure(statistics.median(server["rates"][c])) for c in ("1", "4", "16")]
     generator = max(server.get("generator_cpu_closed", [0.0]))
     busy = f"{generator:.2f}{' (!)' if generator > BUSY else ''}" if name != LIMIT else "-"
     return [
         f"**{name}**" if name == OURS else name,
         server["setting"],
         *at,
-        f"{most:.4g} ({min(rounds):.4g} to {max(rounds):.4g})",
-        f"{most / limit:.2f}",
+        spread(rounds),
+        f"{most / limit:.2g}" if most < 0.1 * limit else f"{most / limit:.2f}",
         spread(server.get("p50_ms", [])),
         spread(server.get("p99_ms", [])),
         busy,
@@ -66,7 +66,12 @@ def cells(name: str, server: Mapping[str, Any], limit: float) -> list[str]:
 
 def spread(values: Sequence[float]) -> str:
     """A median with the least and the most."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})" if values else "-"
+    return f"{figure(statistics.median(values))} ({figure(min(values))} to {figure(max(values))})" if values else "-"
+
+
+def figure(value: float) -> str:
+    """A number with three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def row(entries: Sequence[str]) -> str:
@@ -88,7 +93,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     models = [model for model in found["models"].values() if "servers" in model]
-    figure, grid = pyplot.subplots(len(models), 2, figsize=(10, 2.6 * len(models)), squeeze=False, layout="constrained")
+    sheet, grid = pyplot.subplots(len(models), 2, figsize=(10, 2.6 * len(models)), squeeze=False, layout="constrained")
     for model, (left, right) in zip(models, grid, strict=True):
         limit = best(model["servers"][LIMIT])[0]
         ranked = sorted(model["servers"].items(), key=lambda item: best(item[1])[0])
@@ -102,7 +107,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         ]
         colours = [COLOURS.get(name, OTHERS) for name in names]
         left.barh(names, most, xerr=errors, color=colours, error_kw={"lw": 0.8, "capsize": 2})
-        left.set_title(f"{model['title']}: answers/s (in process {limit:.4g})", fontsize=10)
+        left.set_title(f"{model['title']}: answers/s (in process {figure(limit)})", fontsize=10)
         if limit < 1.5 * max(most):  # else the bars would be too short to tell apart
             left.axvline(limit, color=COLOURS[LIMIT], ls="--", lw=1)
         timed = [(name, server) for name, server in ranked if server.get("p99_ms")]
@@ -112,12 +117,12 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
             right.barh(place, late, color=colour, alpha=0.45)
             right.barh(place, middle, color=colour)
         right.set_yticks(range(len(timed)), [name for name, _ in timed])
-        right.set_title(f"ms at {model['rate']:.3g} requests/s: p50 (dark), p99 (pale)", fontsize=10)
+        right.set_title(f"ms at {figure(model['rate'])} requests/s: p50 (dark), p99 (pale)", fontsize=10)
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=9)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+    sheet.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(sheet)
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import psutil
 from protocols import V2, BytesOverV2, Client, RawHttp
 from subjects import Subject
@@ -25,6 +25,7 @@ from neurips16.serving.binary import find_libpython
 from neurips16.serving.process import ServerProcess
 
 PROGRAMS = Path(__file__).parent / "programs"
+REQUIREMENTS = Path(__file__).parent / "requirements"
 DELAY_S = 0.0005  # how long a request may wait for others: what `neurips16 serve` writes into our configuration
 STOP_S = 20.0
 LOG_LINES = 30
@@ -50,19 +51,20 @@ class Peer:
 
     Attributes:
         name: as its project writes it.
-        packages: what pip installs for it, by exact version; none where this environment has it already.
+        requirements: of `REQUIREMENTS`, what pip installs for it, all by exact version; None where this environment
+            has it already.
         program: what it runs, of `PROGRAMS`; None for ours.
         protocol: makes the client, of a port and a subject.
-        spoken: the protocol, for people.
         settings: of which the fastest is timed.
+        restless: it takes a good part of a core while it has nothing to do, so it is suspended while others are timed.
     """
 
     name: str
-    packages: tuple[str, ...]
+    requirements: str | None
     program: str | None
     protocol: Callable[[int, Subject], Client]
-    spoken: str
     settings: tuple[Setting, ...]
+    restless: bool = False
 
     @property
     def key(self) -> str:
@@ -70,29 +72,28 @@ class Peer:
         return self.name.lower()
 
 
-OURS = Peer("neurips16", (), None, V2, "gRPC, raw tensors", (Setting("as `neurips16 serve` starts it", True),))
+OURS = Peer("neurips16", None, None, V2, (Setting("as `neurips16 serve` starts it", True),))
 PLAIN, BATCHED = Setting("no batching", False), Setting("batching", True)
 PEERS = (
     OURS,
-    Peer("PyTriton", (), "pytriton_program.py", V2, "gRPC, raw tensors", (BATCHED, PLAIN)),
+    Peer("PyTriton", None, "pytriton_program.py", V2, (BATCHED, PLAIN)),
     Peer(
         "LitServe",
-        ("litserve==0.2.19",),
+        "litserve.txt",
         "litserve_program.py",
         lambda port, subject: RawHttp(port, subject, "/predict"),
-        "HTTP, raw bytes",
         tuple(
             dataclasses.replace(setting, label=f"{setting.label}, {label}", choice={"fast_queue": fast})
             for setting in (BATCHED, PLAIN)
             for label, fast in (("fast queue", True), ("usual queue", False))
         ),
+        restless=True,  # its worker asks its queue a thousand times a second
     ),
     Peer(
         "BentoML",
-        ("bentoml==1.4.39",),
+        "bentoml.txt",
         "bentoml_program.py",
         lambda port, subject: RawHttp(port, subject, "/infer"),
-        "HTTP, raw bytes",
         (
             dataclasses.replace(PLAIN, choice={"composed": False}),
             Setting("batching, in a service of its own", True, {"composed": True}),
@@ -100,10 +101,9 @@ PEERS = (
     ),
     Peer(
         "MLServer",
-        ("mlserver==1.7.1", "uvloop==0.21.0"),  # its workers do not start with a later uvloop,
+        "mlserver.txt",
         "mlserver_program.py",
         BytesOverV2,
-        "gRPC, tensors as BYTES",
         tuple(
             dataclasses.replace(setting, label=f"{setting.label}, {label}", choice={"parallel_workers": workers})
             for setting in (BATCHED, PLAIN)
@@ -119,21 +119,20 @@ def install(peer: Peer, environments: Path) -> Path:
     Raises:
         PeerError: pip does not install it; the text is pip's.
     """
-    if not peer.packages:
+    if peer.requirements is None:
         return Path(sys.executable)
+    wanted = REQUIREMENTS / peer.requirements
     folder = environments / peer.key
     python, stamp = folder / "bin/python", folder / "installed.txt"
-    # The same runtime for all: it is servers that are compared.
-    wanted = [*peer.packages, f"onnxruntime=={onnxruntime.__version__}"]
-    if stamp.is_file() and stamp.read_text().split() == wanted:
+    if stamp.is_file() and stamp.read_bytes() == wanted.read_bytes():
         return python
     venv.create(folder, clear=True, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-    run = subprocess.run([*pip, "install", "--quiet", *wanted], capture_output=True, text=True)
+    run = subprocess.run([*pip, "install", "--quiet", "--requirement", str(wanted)], capture_output=True, text=True)
     if run.returncode:
         errors = [line for line in run.stderr.splitlines() if line.startswith("ERROR")]
         raise PeerError(f"pip does not install it: {(errors or [run.stderr.strip()])[-1].removeprefix('ERROR: ')}")
-    stamp.write_text("\n".join(wanted) + "\n")
+    stamp.write_bytes(wanted.read_bytes())
     return python
 
 
@@ -145,15 +144,9 @@ class Server:
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         ports = claim_ports(dict.fromkeys(SERVICES, "127.0.0.1"), dict.fromkeys(SERVICES, 0))
         self.ports = [port for port in ports.values() if port]
-        environment = {**os.environ, "PEERS_SETUP": json.dumps(self._setup(subject)), "DO_NOT_TRACK": "1"}
-        # Found by trial: PyTriton's stub otherwise loads the system's libpython, of another patch release, and fails.
-        paths = [str(find_libpython().parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-        if peer.program == "pytriton_program.py":
-            environment["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
-        environment["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
-        environment["PYTHONPATH"] = str(PROGRAMS)
-        environment["BENTOML_DO_NOT_TRACK"] = "True"
-        self._process = ServerProcess(self._command(subject, python), environment, [], STOP_S, self._log.append)
+        self._process = ServerProcess(
+            self._command(subject, python), self._environment(subject, python), [], STOP_S, self._log.append
+        )
 
     def _setup(self, subject: Subject) -> dict[str, Any]:
         library = library_path()
@@ -172,6 +165,16 @@ class Server:
             "choice": dict(self.setting.choice),
         }
 
+    def _environment(self, subject: Subject, python: Path) -> dict[str, str]:
+        if self.peer.program is None:
+            return dict(os.environ)
+        environment = {**os.environ, "PEERS_SETUP": json.dumps(self._setup(subject)), "PYTHONPATH": str(PROGRAMS)}
+        environment["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
+        environment["BENTOML_DO_NOT_TRACK"] = "True"
+        # PyTriton's stub takes the loader's libpython, and fails where that is of another patch release.
+        paths = [str(find_libpython().parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+        return {**environment, "LD_LIBRARY_PATH": os.pathsep.join(paths)}
+
     def _command(self, subject: Subject, python: Path) -> list[str]:
         grpc, http, metrics = map(str, self.ports)
         if self.peer.program is None:
@@ -188,7 +191,22 @@ class Server:
 
     def stop(self) -> None:
         """End it and all that it started."""
+        self.resume()
         self._process.stop()
+
+    def suspend(self) -> None:
+        """Let it rest, where it does not do so by itself."""
+        if self.peer.restless:
+            for process in self._processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self.peer.restless:
+            for process in self._processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def client(self, subject: Subject) -> Client:
         """A client of it; to be made in the event loop that uses it."""
@@ -205,10 +223,15 @@ class Server:
     def cpu_seconds(self) -> float:
         """The time of all cores that its processes have used so far."""
         total = 0.0
-        for process in (root := psutil.Process(self._process.pid), *root.children(recursive=True)):
-            try:
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-            except psutil.NoSuchProcess:  # ended between our two looks
-                continue
-            total += times.user + times.system
+                total += times.user + times.system
         return total
+
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            root = psutil.Process(self._process.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:  # it has ended
+            return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib
 import json
 import random
@@ -164,7 +165,7 @@ def test_the_table_ranks_by_medians_and_names_who_is_left_out(peers, found) -> N
     assert ours[2:7] == ["310", "310", "950", "950 (800 to 970)", "0.95"]
     assert ours[7:] == ["-", "-", "0.95 (!)"]  # the load generator took all of a core
     assert other[5:] == ["50 (40 to 60)", "0.05", "2 (1 to 3)", "9 (8 to 70)", "0.20"]
-    assert limit[5:7] == ["1000 (900 to 1100)", "1.00"]
+    assert limit[5:7] == ["1,000 (900 to 1,100)", "1.00"]
     text = "\n".join(lines)
     assert "Left out: Fourth: it ended" in text
     assert "Not installed: Third: pip does not install it: no such thing" in text
@@ -198,12 +199,27 @@ def test_the_document_has_the_place_for_a_run(peers) -> None:
     assert text.index(results.BEGIN) < text.index(results.END)
 
 
-def test_the_document_names_the_versions_that_are_installed(peers) -> None:
+def test_peers_are_installed_in_the_versions_that_the_document_names(peers) -> None:
     servers = peers("servers")
     text = peers("results").DOCUMENT.read_text()
+    ours = (ROOT / "constraints.txt").read_text().split()
     for peer in servers.PEERS:
-        for package in peer.packages[:1]:
-            assert f"{peer.name} {package.split('==')[1]}" in text
+        if peer.requirements is None:
+            continue
+        lines = (servers.REQUIREMENTS / peer.requirements).read_text().splitlines()
+        pins = dict(line.split("==") for line in lines if not line.startswith("#"))  # each has its version
+        assert f"{peer.name} {pins[peer.key]}" in text
+        assert f"onnxruntime=={pins['onnxruntime']}" in ours  # the same runtime for all
+
+
+def test_a_peer_that_does_not_install_is_named_with_the_reason(peers, tmp_path, monkeypatch) -> None:
+    servers = peers("servers")
+    monkeypatch.setattr(servers, "REQUIREMENTS", tmp_path)
+    (tmp_path / "none.txt").write_text("./there-is-no-such-file.whl\n")
+    peer = dataclasses.replace(servers.PEERS[-1], requirements="none.txt")
+    with pytest.raises(servers.PeerError, match=r"pip does not install it: .*there-is-no-such-file"):
+        servers.install(peer, tmp_path / "env")
+    assert not (tmp_path / "env" / peer.key / "installed.txt").exists()
 
 
 def test_who_answers_wrongly_or_not_at_all_is_not_timed(peers, run, tmp_path) -> None:
