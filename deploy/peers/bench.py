@@ -55,6 +55,9 @@ def main(
         if unknown:
             raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}")
         found = measure(peers, model or list(TITLES), seconds, rounds, share, requests)
+        if not any("servers" in each for each in found["models"].values()):
+            typer.echo("error: nothing was measured: no such model is in serving/models", err=True)
+            raise typer.Exit(1)
         BUILD.mkdir(parents=True, exist_ok=True)
         (BUILD / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     found = json.loads((BUILD / "results.json").read_text(encoding="utf-8"))
