@@ -96,9 +96,9 @@ class RawHttp:
         self._subject = subject
         self._url = f"http://127.0.0.1:{port}{path}"
         self._body = subject.array.tobytes()
-        # No bound on connections: who asks is bounded, or due at a time.
+        # More than are ever needed, and fewer than select can watch; who has to wait for one is charged for it, too.
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=512),
             timeout=aiohttp.ClientTimeout(total=ASK_S),
             headers={"Content-Type": "application/octet-stream"},
             raise_for_status=True,
