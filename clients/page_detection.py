@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from neurips16.clients.detection import DETECTOR, detection_labels
-from neurips16.clients.page_parts import Dropped, Setup, Tab, answering, content, shown_picture, table
+from neurips16.clients.page_parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,9 +65,9 @@ def build(setup: Setup) -> None:
             if files := setup.example_files("*.jpg"):
                 gr.Examples([[file] for file in files], [picture], label="An example to click on")
         with gr.Column(scale=3):
-            line = gr.HTML(elem_id="detect-status")
+            line = answer_text("detect-status")
             drawn = shown_picture("What was found", elem_id="detect-drawn")
-            found = gr.HTML(elem_id="detect-table")
+            found = answer_text("detect-table")
     gr.on(
         [picture.change, least.release],
         answering(partial(find, setup.client), 2),

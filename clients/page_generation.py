@@ -23,7 +23,7 @@ from neurips16.clients.generation import (
     input_ranges,
     traversal,
 )
-from neurips16.clients.page_parts import Dropped, Setup, Tab, animation, answering, content, shown_picture
+from neurips16.clients.page_parts import Dropped, Setup, Tab, animation, answer_text, answering, content, shown_picture
 from neurips16.clients.pictures import animated, enlarged, grid, read_picture
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def swap(client: Client, halfway: bool, style: Dropped, other: Dropped) -> tuple
     return (
         swapped,
         path,
-        "Below, the style goes from the first to the second along the rows, the class down the columns.",
+        "Below, the style changes from left to right, and the class from top to bottom.",
     )
 
 
@@ -180,7 +180,7 @@ def build_codes(setup: Setup) -> None:
             seed = _whole("Seed", ranges["seed"], 0)
             ask = gr.Button("Draw", variant="primary", elem_id="codes-draw")
         with gr.Column(scale=3):
-            line = gr.HTML(elem_id="codes-status")
+            line = answer_text("codes-status")
             drawn = shown_picture("Pictures of the codes", elem_id="codes-drawn")
     gr.on(
         [ask.click, first.input, varied.input, *(one.input for one in others), *(one.release for one in sliders)],
@@ -201,7 +201,7 @@ def build_swap(setup: Setup) -> None:
         with gr.Column(scale=2):
             with gr.Row():
                 upload = {"type": "filepath", "format": "png", "sources": ["upload", "clipboard"], "buttons": []}
-                dropped = partial(gr.Image, **upload, height=200)
+                dropped = partial(gr.Image, **upload, height=200, elem_classes="pixels small")
                 style = dropped(label="Style of this", elem_id="swap-style")
                 other = dropped(label="Class of this", elem_id="swap-class")
             more = gr.Button("Two new pictures", elem_id="swap-new", visible=INFOGAN in setup.loaded)
@@ -209,7 +209,7 @@ def build_swap(setup: Setup) -> None:
                 pairs = [[one, two] for one, two in zip(files[::2], files[1::2], strict=False)]
                 gr.Examples(pairs, [style, other], label="Examples to click on")
         with gr.Column(scale=3):
-            line = gr.HTML(elem_id="swap-status")
+            line = answer_text("swap-status")
             swapped = shown_picture(
                 "The class of the second in the style of the first", height=240, elem_id="swap-drawn"
             )
@@ -242,9 +242,9 @@ def build_climb(setup: Setup) -> None:
             seed = _whole("Seed of the start", ranges["seed"], 0)
             ask = gr.Button("Climb", variant="primary", elem_id="climb-ask")
         with gr.Column(scale=3):
-            line = gr.HTML(elem_id="climb-status")
-            moving = gr.HTML(label="How it comes about", elem_id="climb-moving")
-            curve = shown_picture("The activation on the way", elem_id="climb-curve")
+            line = answer_text("climb-status")
+            moving = answer_text("climb-moving")
+            curve = shown_picture("The activation on the way", buttons=[], elem_id="climb-curve")
     gr.on(
         [ask.click, unit.input],
         answering(partial(climb, setup.client), 2),

@@ -101,8 +101,18 @@ def _cell(value: str | float) -> str:
     return f'<td class="share"><span>{value:.1%}</span><b><i style="width: {width:.1f}%"></i></b></td>'
 
 
-def shown_picture(about: str, **options: Any) -> Any:
-    """A picture that answers; nothing lies over it but what saves it."""
+def answer_text(name: str) -> Any:
+    """A place for a line or a table that answers, by its id in the page."""
+    import gradio as gr
+
+    return gr.HTML(elem_id=name, elem_classes="answers")
+
+
+def shown_picture(about: str, *, buttons: Sequence[str] = ("download",), **options: Any) -> Any:
+    """A picture that answers; by default nothing lies over it but what saves it.
+
+    Left to itself, Gradio would add a button that sends the picture away.
+    """
     import gradio as gr
 
     return gr.Image(
@@ -111,7 +121,7 @@ def shown_picture(about: str, **options: Any) -> Any:
         show_label=False,
         format="png",
         interactive=False,
-        buttons=["download"],  # by default there is one that sends it away, too
+        buttons=list(buttons),
         **options,
     )
 

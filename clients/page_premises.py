@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurips16.clients.page_parts import Setup, Tab, answering, table
+from neurips16.clients.page_parts import Setup, Tab, answer_text, answering, table
 from neurips16.clients.premises import CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER
 from neurips16.clients.statements import Statement, parse_lines
 
@@ -31,7 +31,7 @@ def rank(client: Client, conjecture: str, premises: str) -> tuple[str, str]:
         ClientError: a statement cannot be used, or the server does not answer.
     """
     goal = Statement.parse(conjecture, where="the conjecture")
-    ranking = client.rank_premises(goal, parse_lines(premises.split("\n"), "the premises"))
+    ranking = client.rank_premises(goal, parse_lines(premises.split("\n"), "the list of premises"))
     rows = [(str(one.rank), f"{one.score:.2f}", one.text.strip()) for one in ranking]
     cut = len(ranking.truncated) + ranking.conjecture_truncated
     note = f" {cut} longer than the {ranking.max_length} characters that the model reads: cut off." if cut else ""
@@ -60,8 +60,8 @@ def build(setup: Setup) -> None:
                 example = [Path(file).read_text(encoding="utf-8").strip() for file in files]
                 gr.Examples([example], [conjecture, premises], label="An example to click on", example_labels=["Sets"])
         with gr.Column(scale=3):
-            line = gr.HTML(elem_id="premises-status")
-            ranked = gr.HTML(elem_id="premises-table")
+            line = answer_text("premises-status")
+            ranked = answer_text("premises-table")
     gr.on(
         [ask.click, conjecture.submit],
         answering(partial(rank, setup.client), 1),

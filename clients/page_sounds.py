@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurips16.clients.page_parts import Dropped, Setup, Tab, answering, content, shown_picture, table
+from neurips16.clients.page_parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
 from neurips16.clients.sounds import MODEL
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def build(setup: Setup) -> None:
                 names = [Path(file).stem.replace("_", " ") for file in files]
                 gr.Examples([[file] for file in files], [sound], label="Examples to click on", example_labels=names)
         with gr.Column(scale=3):
-            line = gr.HTML(elem_id="sound-status")
-            classes = gr.HTML(elem_id="sound-table")
-            timeline = shown_picture("What is heard when", elem_id="sound-timeline")
+            line = answer_text("sound-status")
+            classes = answer_text("sound-table")
+            timeline = shown_picture("What is heard when", buttons=[], elem_id="sound-timeline")
     sound.change(
         answering(partial(listen, setup.client), 2),
         [sound],

@@ -7,7 +7,9 @@ from typing import Any
 ACCENT = "teal"
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container, .gradio-container > main { width: 100% !important; max-width: 1180px !important;
+  margin: 0 auto !important; }
+.answers { padding: 0 !important; }
 .heading h1 { font-size: 1.6rem; font-weight: 700; margin: 0.6rem 0 0; }
 .heading p { color: var(--body-text-color-subdued); margin: 0.1rem 0 0.4rem; }
 .about p { color: var(--body-text-color-subdued); font-size: 1rem; margin: 0.2rem 0 0.4rem; max-width: 46rem; }
@@ -16,6 +18,7 @@ p.status { margin: 0; padding: 0.15rem 0; font-size: 1.02rem; }
 p.refused { color: var(--error-text-color); background: var(--error-background-fill); padding: 0.5rem 0.8rem;
   border-left: 3px solid var(--error-border-color); border-radius: 3px; overflow-wrap: anywhere; }
 .prose table.answer { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
+.prose table.answer, .prose table.answer :is(thead, tbody, tr) { border: 0; }
 .prose table.answer :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary);
   padding: 0.35rem 1rem 0.35rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 .prose table.answer th { font-weight: 400; font-size: 0.85rem; color: var(--body-text-color-subdued); }
@@ -23,7 +26,8 @@ table.answer td.share { width: 11rem; white-space: nowrap; }
 td.share span { display: inline-block; width: 3.6rem; }
 td.share b { display: inline-block; width: 6rem; }
 td.share i { display: block; height: 0.5rem; border-radius: 2px; background: var(--color-accent); }
-img.pixels { image-rendering: pixelated; border-radius: 4px; }
+img.pixels, .pixels img { image-rendering: pixelated; }
+.pixels.small img { width: 100%; height: 100%; object-fit: contain; }
 footer { display: none !important; }
 """
 
