@@ -82,7 +82,12 @@ def main() -> None:
         batches=run["batches"],
         command=record["command"],
         notes=notes,
-        again=AGAIN.format(system=arguments.system, checkpoint=run["checkpoint"], command=record["command"]),
+        again=AGAIN.format(
+            system=arguments.system,
+            more=MORE.get(arguments.system, ""),
+            checkpoint=run["checkpoint"],
+            command=record["command"],
+        ),
     )
     (card / "README.md").write_text(text)
     print(f"wrote {card / 'README.md'}")  # noqa: T201
@@ -207,8 +212,11 @@ def _shown(value: object) -> str:
 
 
 DRAW = {"infogan": draw_infogan, "disentangle": draw_disentangle, "dgn_am": draw_dgn_am}
+MORE = {
+    "infogan": "    neurips16 train infogan --preset small --data DATA --model.agreement_weight 1 --trainer.max_epochs 12\n"
+}
 AGAIN = """    neurips16 train {system} --preset small --data DATA
-    neurips16 export {system} --checkpoint runs/{system}-small/{checkpoint} --repository serving/models --data DATA
+{more}    neurips16 export {system} --checkpoint runs/{system}-small/{checkpoint} --repository serving/models --data DATA
     {command}"""
 TEXT = {
     "infogan": """# InfoGAN on MNIST: infogan, infogan_encoder

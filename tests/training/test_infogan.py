@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import yaml
 
 from neurips16.training.data.mnist_module import MnistData
-from neurips16.training.infogan import InfoGAN
+from neurips16.training.infogan import InfoGAN, agreement, moved
 from neurips16.training.system import PRESETS
 
 TINY = {"hidden": 16, "generator_channels": (8, 6), "discriminator_channels": (6, 8), "noise": 6}
@@ -85,6 +87,40 @@ def test_codes_become_readable_and_each_player_moves_its_own_weights(mnist_folde
         "uniform_information",
         "gaussian_information",
     }
+
+
+def test_agreement_is_the_information_of_one_reading_about_the_other():
+    sure = torch.eye(4).repeat(5, 1)
+    assert agreement(sure, sure).item() == pytest.approx(math.log(4), abs=1e-4)
+    assert agreement(sure, torch.full((20, 4), 0.25)).item() == pytest.approx(0, abs=1e-4)  # nothing is told
+    assert agreement(sure[:1].repeat(20, 1), sure[:1].repeat(20, 1)).item() == pytest.approx(0, abs=1e-4)  # one for all
+    half = 0.5 * sure + 0.5 * sure.roll(1, 1)
+    assert 0 < agreement(sure, half) < math.log(4)
+    torch.testing.assert_close(agreement(sure, half), agreement(half, sure))
+
+
+def test_moved_images_stay_in_their_range_and_near_where_they_were():
+    images = torch.full((8, 1, 28, 28), -1.0)
+    images[:, :, 10:18, 10:18] = 1.0
+    found = moved(images, torch.Generator().manual_seed(0), black=-1.0)
+    assert found.shape == images.shape
+    assert found.min() >= -1
+    assert found.max() <= 1.0001
+    assert (found[:, :, 0] == -1).all()  # what comes in at an edge is black
+    assert all(not torch.equal(a, b) for a, b in zip(found, images, strict=True))
+    assert (found[:, :, 12:16, 12:16] > 0).float().mean() > 0.9
+
+
+def test_agreement_is_descended_with_the_discriminator(mnist_folder):
+    torch.manual_seed(0)
+    network = InfoGAN([1, 12, 12], [4], 1, 0, **TINY, discriminator_learning_rate=2e-3, agreement_weight=3.0)
+    Steps(network)
+    data = MnistData(str(mnist_folder), batch_size=32)
+    found = [
+        float(network.play(data.draw(number), torch.Generator().manual_seed(number))["agreement"].detach())
+        for number in range(60)
+    ]
+    assert sum(found[-10:]) > 2 * sum(found[:10])
 
 
 def test_settings_that_cannot_be_are_refused():
