@@ -9,7 +9,7 @@ ACCENT = "teal"
 CSS = """
 .gradio-container, .gradio-container > main { width: 100% !important; max-width: 1180px !important;
   margin: 0 auto !important; }
-.answers { padding: 0 !important; }
+:is(.answers, .heading) > div { padding: 0 !important; }
 .heading h1 { font-size: 1.6rem; font-weight: 700; margin: 0.6rem 0 0; }
 .heading p { color: var(--body-text-color-subdued); margin: 0.1rem 0 0.4rem; }
 .about p { color: var(--body-text-color-subdued); font-size: 1rem; margin: 0.2rem 0 0.4rem; max-width: 46rem; }
@@ -27,7 +27,7 @@ td.share span { display: inline-block; width: 3.6rem; }
 td.share b { display: inline-block; width: 6rem; }
 td.share i { display: block; height: 0.5rem; border-radius: 2px; background: var(--color-accent); }
 img.pixels, .pixels img { image-rendering: pixelated; }
-.pixels.small img { width: 100%; height: 100%; object-fit: contain; }
+.pixels.small img { width: 100%; height: 100%; object-fit: contain; padding-top: 1.7rem; }
 footer { display: none !important; }
 """
 
@@ -46,7 +46,7 @@ def theme() -> Any:
     ).set(
         body_background_fill="#faf9f7",
         body_text_color_subdued="*neutral_600",
-        color_accent="*primary_700",
+        color_accent="*primary_600",
         block_shadow="none",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",

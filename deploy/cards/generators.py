@@ -212,11 +212,14 @@ def _shown(value: object) -> str:
 
 
 DRAW = {"infogan": draw_infogan, "disentangle": draw_disentangle, "dgn_am": draw_dgn_am}
-MORE = {
-    "infogan": "    neurips16 train infogan --preset small --data DATA --model.agreement_weight 1 --trainer.max_epochs 12\n"
+MORE = {  # what the run was continued with
+    "infogan": """    neurips16 train infogan --preset small --data DATA --trainer.max_epochs 12 \\
+        --model.agreement_weight 1
+"""
 }
 AGAIN = """    neurips16 train {system} --preset small --data DATA
-{more}    neurips16 export {system} --checkpoint runs/{system}-small/{checkpoint} --repository serving/models --data DATA
+{more}    neurips16 export {system} --checkpoint runs/{system}-small/{checkpoint} --data DATA \\
+        --repository serving/models
     {command}"""
 TEXT = {
     "infogan": """# InfoGAN on MNIST: infogan, infogan_encoder
@@ -224,9 +227,9 @@ TEXT = {
 Written by `python deploy/cards/generators.py infogan` from the files beside this one.
 
 **What.** Latent codes to an image of a digit, and an image to its codes (Chen et al., *InfoGAN*, NIPS 2016): one
-categorical code of ten, two continuous ones and 62 noise numbers, in the networks of the paper's appendix C.1. The export
-brought the one large matrix of each to a low rank (`exported_ranks` in `run.json`): both models together have {size} MB,
-26 MB without it.
+categorical code of ten, two continuous ones and 62 noise numbers, in the networks of the paper's appendix C.1. The
+export brought the one large matrix of each to a low rank (`exported_ranks` in `run.json`): both models together have
+{size} MB, 26 MB without it.
 
 **Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images; the labels are not used in training. They are used
 once, at the export, to put the categories into the order of the digits.
