@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,16 +39,14 @@ ASCENT_STEPS = 200
 NUDGE = 0.05  # of a code's range: a step of its slider
 
 
-def draw(
-    client: Client, sizes: list[int], seed: float, varied: int | None, first: str, *codes: float
-) -> tuple[Image, str]:
+def draw(client: Client, sizes: list[int], seed: float, varied: int, first: str, *codes: float) -> tuple[Image, str]:
     """Pictures of latent codes.
 
     Args:
         client: asks the server.
         sizes: how many categories each categorical code has.
         seed: of the first picture.
-        varied: the continuous code that goes through its range along each row; None draws a row of single pictures.
+        varied: the continuous code that goes through its range along each row; -1 draws a row of single pictures.
         first: the category of the first code, or `IN_TURN`.
         codes: the categories of the other codes, then the continuous codes.
 
@@ -56,11 +54,11 @@ def draw(
         The pictures as one, and what they are.
     """
     others, continuous = [int(code) for code in codes[: len(sizes) - 1]], list(codes[max(0, len(sizes) - 1) :])
-    rows = [[] if not sizes else [category, *others] for category in _categories(sizes, first)]
-    if varied is None:
+    rows: list[list[int]] = [[] if not sizes else [category, *others] for category in _categories(sizes, first)]
+    if varied < 0:
         count = COLUMNS if len(rows) == 1 else len(rows)
         images = client.generate(
-            category=[rows[i % len(rows)] for i in range(count)] if sizes else None,
+            category=np.array([rows[i % len(rows)] for i in range(count)]) if sizes else None,
             continuous=continuous or None,
             count=count,
             seed=int(seed),
@@ -123,7 +121,7 @@ def _fitted(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 def two_pictures(client: Client, sizes: list[int], seeds: InputRange) -> tuple[Image, Image, str]:
     """Two pictures of different categories by the InfoGAN, with seeds of chance: something to swap."""
     categories = random.sample(range(sizes[0]), 2) if sizes else None
-    codes = None if categories is None else [[category, *[0] * (len(sizes) - 1)] for category in categories]
+    codes = categories and np.array([[category, *[0] * (len(sizes) - 1)] for category in categories])
     seed = random.randint(int(seeds.low), int(seeds.high) - 1)
     first, second = client.generate(category=codes, count=2, seed=seed)
     return enlarged(first, 1), enlarged(second, 1), ""
@@ -132,7 +130,7 @@ def two_pictures(client: Client, sizes: list[int], seeds: InputRange) -> tuple[I
 def climb(client: Client, unit: int, steps: float, seed: float) -> tuple[str, Image, str]:
     """The input that a unit prefers, how it comes about, and how its activation rises on the way."""
     found = client.preferred_input(int(unit), steps=int(steps), seed=int(seed))
-    moving = animated(found.frames, scale=2 * SCALE)
+    moving = animated(list(found.frames), scale=2 * SCALE)
     line = (
         f"Unit {found.unit} answers {found.activations[-1]:.1f}, at the start {found.activations[0]:.1f}; to real "
         f"images of its class {found.real_activation:.1f} ± {found.real_deviation:.1f}."
@@ -174,7 +172,8 @@ def build_codes(setup: Setup) -> None:
             ]
             sliders = [_slider(f"Continuous code {place}", continuous, 0.0) for place in range(continuous.length)]
             varied = gr.Dropdown(
-                [("none", None), *((f"code {place}", place) for place in range(continuous.length))],
+                [("none", -1), *((f"code {place}", place) for place in range(continuous.length))],
+                value=-1,
                 label="Goes through its range along each row",
             )
             seed = _whole("Seed", ranges["seed"], 0)
@@ -200,8 +199,8 @@ def build_swap(setup: Setup) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             with gr.Row():
-                upload = {"type": "filepath", "format": "png", "sources": ["upload", "clipboard"], "buttons": []}
-                dropped = partial(gr.Image, **upload, height=200, elem_classes="pixels small")
+                options: dict[str, Any] = {"type": "filepath", "sources": ["upload", "clipboard"], "buttons": []}
+                dropped = partial(gr.Image, **options, format="png", height=200, elem_classes="pixels small")
                 style = dropped(label="Style of this", elem_id="swap-style")
                 other = dropped(label="Class of this", elem_id="swap-class")
             more = gr.Button("Two new pictures", elem_id="swap-new", visible=INFOGAN in setup.loaded)
@@ -255,14 +254,14 @@ def build_climb(setup: Setup) -> None:
     )
 
 
-def _slider(label: str, permitted: InputRange, value: float) -> object:
+def _slider(label: str, permitted: InputRange, value: float) -> Any:
     import gradio as gr
 
     low, high = permitted.low, permitted.high
     return gr.Slider(low, high, min(max(low, value), high), step=NUDGE * (high - low), label=label)
 
 
-def _whole(label: str, permitted: InputRange, value: int, *, slider: bool = False) -> object:
+def _whole(label: str, permitted: InputRange, value: int, *, slider: bool = False) -> Any:
     import gradio as gr
 
     low, high = int(permitted.low), int(permitted.high)

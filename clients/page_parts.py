@@ -108,7 +108,7 @@ def answer_text(name: str) -> Any:
     return gr.HTML(elem_id=name, elem_classes="answers")
 
 
-def shown_picture(about: str, *, buttons: Sequence[str] = ("download",), **options: Any) -> Any:
+def shown_picture(about: str, *, buttons: Sequence[Any] = ("download",), **options: Any) -> Any:
     """A picture that answers; by default nothing lies over it but what saves it.
 
     Left to itself, Gradio would add a button that sends the picture away.

@@ -8,6 +8,7 @@ Needs a Chromium: Debian's package `chromium`, or what CHROMIUM names. Only inpu
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from neurips16.serving import TritonServer
@@ -56,7 +58,8 @@ def take(url: str, folder: Path) -> None:
             act(page)
             page.locator(answer).wait_for(timeout=ANSWER_MS)
             page.wait_for_timeout(1500)  # pictures fade in
-            page.screenshot(path=folder / f"page-{name}.png", full_page=True)
+            taken = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+            taken.quantize(256).save(folder / f"page-{name}.png", optimize=True)
             print(folder / f"page-{name}.png")  # noqa: T201
         browser.close()
 

@@ -152,14 +152,14 @@ def test_a_server_that_is_gone_is_one_line():
 
 
 def test_codes_become_a_row_of_pictures(artist, models):
-    drawn, line = page_generation.draw(artist, [10], 7, None, page_generation.IN_TURN, 0.5, -1)
+    drawn, line = page_generation.draw(artist, [10], 7, -1, page_generation.IN_TURN, 0.5, -1)
     assert models.sent("category")[:, 0].tolist() == list(range(10))
     assert models.sent("seed")[:, 0].tolist() == list(range(7, 17))
     assert models.sent("continuous").tolist() == [[0.5, -1]] * 10
     assert drawn.width > 10 * SIDE * page_generation.SCALE
     assert line == "10 pictures, with seeds from 7."
     models.requests.clear()
-    page_generation.draw(artist, [10], 7, None, "3", 0.5, -1)
+    page_generation.draw(artist, [10], 7, -1, "3", 0.5, -1)
     assert models.sent("category")[:, 0].tolist() == [3] * 10
 
 
@@ -175,7 +175,7 @@ def test_a_code_goes_through_its_range(artist, models):
     assert models.sent("category")[::10, 0].tolist() == list(range(10))
     assert drawn.height > 5 * one
     assert line == "Along each row code 0 goes through its range."
-    *_, line = answering(lambda *given: page_generation.draw(artist, [10], *given), 1)(7, None, "3", 0.5, 9)
+    *_, line = answering(lambda *given: page_generation.draw(artist, [10], *given), 1)(7, -1, "3", 0.5, 9)
     assert "continuous 9 is out of range: infogan takes -2 to 2" in line
 
 
