@@ -29,6 +29,7 @@ import yaml
 from neurips16.clients import Client
 from neurips16.clients.generation import preferred_inputs, swap_grid, traversal
 from neurips16.clients.pictures import grid, write_animation, write_picture
+from neurips16.export.spec import read_spec
 from neurips16.serving import TritonServer
 from neurips16.training.data.mnist import read_mnist
 
@@ -74,10 +75,10 @@ def main() -> None:
     ):
         DRAW[arguments.system](client, arguments.data, card)
     notes = (card / "notes.md").read_text().strip() if (card / "notes.md").exists() else "Nothing noted yet."
-    size = sum(path.stat().st_size for path in MODELS.glob("*/*/model.onnx") if _system(path) == arguments.system)
+    files = [path for path in MODELS.glob("*/*/model.onnx") if read_spec(path).system == arguments.system]
     text = TEXT[arguments.system].format(
         **{name: _shown(value) for name, value in record["metrics"].items()},
-        size=f"{size / 2**20:.1f}",
+        size=f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",
         settings=json.dumps(run["model"]),
         batches=run["batches"],
         command=record["command"],
@@ -110,14 +111,14 @@ def record_run(system: str, run: Path, card: Path) -> dict:
         writer.writeheader()
         writer.writerows({name: row.get(name, "") for name in names} for row in ordered)
     config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
-    epochs = sorted(run.glob("epoch*.ckpt"))
+    epoch = read_spec(newest_model(system)).provenance["epoch"]  # of what was exported
     kept = {
         "model": {k: v for k, v in config["model"].items() if v is not None},
         "data": {k: v for k, v in config["data"].items() if k != "folder"},
         "seed": config["seed_everything"],
         "threads": config["threads"],
-        "checkpoint": epochs[-1].name,
-        "batches": len(epochs) * config["data"]["batches_per_epoch"],
+        "checkpoint": f"epoch{epoch:03d}.ckpt",
+        "batches": (epoch + 1) * config["data"]["batches_per_epoch"],
         "continuations": len(parts) - 1,
     }
     (card / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
@@ -137,12 +138,17 @@ def record_run(system: str, run: Path, card: Path) -> dict:
     return kept
 
 
+def newest_model(system: str) -> Path:
+    """The file of a system's first model that ships."""
+    return max((MODELS / FIRST_MODEL[system]).glob("*/model.onnx"), key=lambda p: int(p.parent.name))
+
+
 def measure(system: str, data: Path, card: Path) -> dict:
     """The metrics of the exported model, from ``evaluate.json`` or from a run of the command that makes it."""
     path = card / "evaluate.json"
     if not path.exists():
-        file = max((MODELS / FIRST_MODEL[system]).glob("*/model.onnx"), key=lambda p: int(p.parent.name))
-        command = ["neurips16", "evaluate", system, "--model", str(file.relative_to(ROOT)), "--data", "DATA", "--json"]
+        file = newest_model(system).relative_to(ROOT)
+        command = ["neurips16", "evaluate", system, "--model", str(file), "--data", "DATA", "--json"]
         real = [str(data.absolute()) if word == "DATA" else word for word in command]
         started = time.monotonic()
         answer = subprocess.run(
@@ -195,16 +201,10 @@ def draw_dgn_am(client: Client, data: Path, card: Path) -> None:
     for one in found[0]:
         (line,) = axes.plot(one.activations, label=str(one.unit))
         axes.axhline(one.real_activation, color=line.get_color(), linewidth=0.5, linestyle="--")
-    axes.set(xlabel="step", ylabel="activation (dashed: mean of real images)")
+    axes.set(xlabel="step", ylabel="activation", title="dashed: mean over real images of the class")
     axes.legend(frameon=False, ncols=2, title="unit")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(card / "activations.png", dpi=100)
-
-
-def _system(path: Path) -> str:
-    from neurips16.export.spec import read_spec
-
-    return read_spec(path).system
 
 
 def _shown(value: object) -> str:
