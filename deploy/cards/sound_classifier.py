@@ -137,6 +137,7 @@ def card(result: dict, baselines: dict[str, dict], run: dict) -> str:
         clips=int(matrix.sum()),
         worst=said,
         steps=run["max_steps"],
+        threads=run["threads"],
         minutes=f"{sum(run['seconds'].values()) / 60:.0f}",
         depth=run["model"]["depth"],
         layers=run["model"].get("layers", "all"),
@@ -162,7 +163,7 @@ clip, in which silence has no vote. From scratch: neither the paper's two millio
 **Data.** ESC-10 (K. J. Piczak, ACM Multimedia 2015; CC BY 3.0), folds 1 to 4 of its own five: 320 clips of 5 s.
 
 **Run.** {steps} steps for each fold and for the model that ships, which was trained on all four folds and has seen
-all of these clips; settings in `run.json`. The four folds took {minutes} minutes on two CPU cores.
+all of these clips; settings in `run.json`. The four folds took {minutes} minutes in sum, on {threads} CPU thread.
 
 ## Results: cross-validation over the folds ({clips} clips, each heard by a network that has not seen its fold)
 
