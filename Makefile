@@ -28,7 +28,7 @@ format: $(VENV)/.dev ## Put the code into the project's form
 bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
 	@$(BIN)/python deploy/bench/premise_index.py
 	@$(BIN)/python deploy/bench/premise_serving.py
-	@test ! -d serving/models/sound_classifier || $(BIN)/python deploy/bench/sound_classifier.py
+	@$(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py
 	@$(BIN)/python deploy/bench/detection_serving.py
 	@$(BIN)/python deploy/bench/score.py
