@@ -133,8 +133,10 @@ class Disentangle(AdversarialModule):
         adversarial_weight: of being taken for a real image of the class.
         divergence_weight: of the Kullback-Leibler divergence of z from a standard normal; it is scaled by
             6 / (C·H·W), as the squared errors are means over pixels.
+        reader_weight: of telling nothing to a reader, which is taught to read the class from the mean of z; not in
+            the paper, 0 leaves it out.
         learning_rate: of Adam, for encoder and decoder.
-        discriminator_learning_rate: of Adam.
+        discriminator_learning_rate: of Adam, for discriminator and reader.
     """
 
     system = "disentangle"
@@ -150,6 +152,7 @@ class Disentangle(AdversarialModule):
         swap_weight: float = 1.0,
         adversarial_weight: float = 0.01,
         divergence_weight: float = 0.1,
+        reader_weight: float = 0.0,
         learning_rate: float = 0.01,
         discriminator_learning_rate: float = 0.01,
     ):
@@ -159,6 +162,13 @@ class Disentangle(AdversarialModule):
         self.encoder = Encoder(image_shape, features, specified, unspecified)
         self.decoder = Decoder(image_shape, features, specified, unspecified)
         self.discriminator = Discriminator(image_shape, features, classes)
+        if reader_weight:
+            self.reader = nn.Sequential(  # normalised, so that it reads what is said quietly too
+                nn.BatchNorm1d(unspecified, affine=False),
+                nn.Linear(unspecified, 256),
+                nn.ReLU(),
+                nn.Linear(256, classes),
+            )
 
     def encode(self, images: Tensor) -> Parts:
         """The parts of images uint8 [N, C, H, W]."""
@@ -166,6 +176,7 @@ class Disentangle(AdversarialModule):
 
     def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
         """One step of the discriminator, then one of encoder and decoder."""
+        h = self.hparams
         first, second = self.optimizers()
         images = as_pixels(batch.images, low=-1.0)
         one, two, three = (part.contiguous() for part in images.chunk(3))
@@ -185,8 +196,10 @@ class Disentangle(AdversarialModule):
                 self.discriminator(exchanged.detach(), claimed), 0.0
             )
             losses.append(discriminator_loss)
+            if h.reader_weight:
+                reader_loss = F.cross_entropy(self.reader(parts.mean.detach()), batch.labels)
+                losses.append(reader_loss)
         with self.turn(second) as losses:
-            h = self.hparams
             reconstruction = sum(F.mse_loss(a, b) for a, b in zip(made[:3], (one, two, three), strict=True))
             swap = F.mse_loss(made[3], one) + F.mse_loss(made[4], two)
             adversarial = _against(self.discriminator(exchanged, claimed), 1.0)
@@ -198,12 +211,15 @@ class Disentangle(AdversarialModule):
                 h.adversarial_weight * adversarial,
                 h.divergence_weight * scale * divergence,
             ]
+            if h.reader_weight:  # the reader should find each class as likely as any
+                losses.append(-h.reader_weight * F.log_softmax(self.reader(parts.mean), dim=1).mean())
         return {
             "reconstruction": reconstruction,
             "swap": swap,
             "adversarial": adversarial,
             "divergence": divergence,
             "discriminator_loss": discriminator_loss,
+            **({"reader_loss": reader_loss} if h.reader_weight else {}),
         }
 
     def validation_step(self, batch: ImageBatch, batch_index: int) -> None:
@@ -214,11 +230,12 @@ class Disentangle(AdversarialModule):
         self.log("val_reconstruction", error, prog_bar=True, batch_size=len(images))
 
     def configure_optimizers(self) -> list[Any]:
-        """Adam for the discriminator, and for encoder and decoder."""
+        """Adam for the discriminator with the reader, and for encoder and decoder."""
         h = self.hparams
+        judges = [*self.discriminator.parameters(), *(self.reader.parameters() if h.reader_weight else ())]
         makers = [*self.encoder.parameters(), *self.decoder.parameters()]
         return [
-            adam(self.discriminator.parameters(), h.discriminator_learning_rate),
+            adam(judges, h.discriminator_learning_rate),
             adam(makers, h.learning_rate),
         ]
 
