@@ -81,6 +81,7 @@ def main() -> None:
         size=f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",
         settings=json.dumps(run["model"]),
         batches=run["batches"],
+        threads=run["threads"],
         command=record["command"],
         notes=notes,
         again=AGAIN.format(
@@ -234,7 +235,7 @@ export brought the one large matrix of each to a low rank (`exported_ranks` in `
 **Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images; the labels are not used in training. They are used
 once, at the export, to put the categories into the order of the digits.
 
-**Run.** {batches} updates of 128 images on two CPU cores; settings in `run.json`. Weights are stored as FP16.
+**Run.** {batches} updates of 128 images on {threads} CPU thread; settings in `run.json`. Weights are stored as FP16.
 
 ![curves](curve.png)
 
@@ -271,7 +272,7 @@ for the class, 16 for all else. {size} MB.
 
 **Data.** MNIST (LeCun, Cortes, Burges), 60,000 training images with their labels.
 
-**Run.** {batches} batches of 16 triples on two CPU cores; settings in `run.json`. Weights are stored as FP16.
+**Run.** {batches} batches of 16 triples on {threads} CPU thread; settings in `run.json`. Weights are stored as FP16.
 
 ![curves](curve.png)
 
@@ -311,7 +312,7 @@ whole ascent, gradients included, is one ONNX graph of {size} MB with a Loop.
 **Data.** MNIST (LeCun, Cortes, Burges). The classifier, its generator and the discriminator were trained on the 60,000
 training images.
 
-**Run.** {batches} batches of 64 on two CPU cores; settings in `run.json`. Weights are stored as FP16.
+**Run.** {batches} batches of 64 on {threads} CPU thread; settings in `run.json`. Weights are stored as FP16.
 
 ![curves](curve.png)
 
