@@ -24,6 +24,7 @@ from neurips16.training.system import System
 HALVINGS = 3  # how often encoder and discriminator halve a map, and the decoder doubles it
 REAL_TARGET = 0.95
 CLASS_MAP_SIDE = 4
+READER_STEPS = 5  # a batch: the reader is to know the encoder of now
 
 
 class Parts(NamedTuple):
@@ -175,9 +176,9 @@ class Disentangle(AdversarialModule):
         return self.encoder(as_pixels(images, low=-1.0))
 
     def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
-        """One step of the discriminator, then one of encoder and decoder."""
+        """One step of the discriminator, some of the reader, then one of encoder and decoder."""
         h = self.hparams
-        first, second = self.optimizers()
+        first, second, *others = self.optimizers()
         images = as_pixels(batch.images, low=-1.0)
         one, two, three = (part.contiguous() for part in images.chunk(3))
         own, _, other = batch.labels.chunk(3)
@@ -196,7 +197,8 @@ class Disentangle(AdversarialModule):
                 self.discriminator(exchanged.detach(), claimed), 0.0
             )
             losses.append(discriminator_loss)
-            if h.reader_weight:
+        for third in others * READER_STEPS:
+            with self.turn(third) as losses:
                 reader_loss = F.cross_entropy(self.reader(parts.mean.detach()), batch.labels)
                 losses.append(reader_loss)
         with self.turn(second) as losses:
@@ -211,7 +213,7 @@ class Disentangle(AdversarialModule):
                 h.adversarial_weight * adversarial,
                 h.divergence_weight * scale * divergence,
             ]
-            if h.reader_weight:  # the reader should find each class as likely as any
+            if others:  # the reader should find each class as likely as any
                 losses.append(-h.reader_weight * F.log_softmax(self.reader(parts.mean), dim=1).mean())
         return {
             "reconstruction": reconstruction,
@@ -219,7 +221,7 @@ class Disentangle(AdversarialModule):
             "adversarial": adversarial,
             "divergence": divergence,
             "discriminator_loss": discriminator_loss,
-            **({"reader_loss": reader_loss} if h.reader_weight else {}),
+            **({"reader_loss": reader_loss} if others else {}),
         }
 
     def validation_step(self, batch: ImageBatch, batch_index: int) -> None:
@@ -230,13 +232,13 @@ class Disentangle(AdversarialModule):
         self.log("val_reconstruction", error, prog_bar=True, batch_size=len(images))
 
     def configure_optimizers(self) -> list[Any]:
-        """Adam for the discriminator with the reader, and for encoder and decoder."""
+        """Adam for the discriminator, for encoder and decoder, and for the reader if there is one."""
         h = self.hparams
-        judges = [*self.discriminator.parameters(), *(self.reader.parameters() if h.reader_weight else ())]
         makers = [*self.encoder.parameters(), *self.decoder.parameters()]
         return [
-            adam(judges, h.discriminator_learning_rate),
+            adam(self.discriminator.parameters(), h.discriminator_learning_rate),
             adam(makers, h.learning_rate),
+            *([adam(self.reader.parameters(), h.discriminator_learning_rate)] if h.reader_weight else ()),
         ]
 
 
