@@ -27,6 +27,7 @@ PAPER = (
     "Disentangling factors of variation in deep representations using adversarial training (Mathieu et al., NIPS 2016)"
 )
 SWAP, DECODER = "disentangle", "disentangle_decoder"
+DEVIATION = "unspecified_deviation"
 MAX_BATCH_SIZE = 128
 OPTIONS = {"sample": "training images that the readers of the parts are taught on, evenly spaced (default 20000)"}
 SWAP_ERROR = MetricGate(
@@ -43,11 +44,16 @@ class SwapModel(nn.Module):
         self.network = network
 
     def forward(self, style_image: Tensor, class_image: Tensor) -> dict[str, Tensor]:
-        """Images uint8 [N, H, W, C] to ``image`` of the same shape, ``specified`` [N, S] and ``unspecified`` [N, Z]."""
-        unspecified = self.network.encode(style_image.permute(0, 3, 1, 2)).mean
+        """Images uint8 [N, H, W, C] to ``image`` of the same shape, with the parts that it was drawn of."""
+        _, unspecified, log_variance = self.network.encode(style_image.permute(0, 3, 1, 2))
         specified = self.network.encode(class_image.permute(0, 3, 1, 2)).specified
         made = self.network.decoder(specified, unspecified)
-        return {"image": to_bytes(made, low=-1.0), "specified": specified, "unspecified": unspecified}
+        return {
+            "image": to_bytes(made, low=-1.0),
+            "specified": specified,
+            "unspecified": unspecified,
+            DEVIATION: torch.exp(0.5 * log_variance),
+        }
 
 
 class DecoderModel(nn.Module):
@@ -93,7 +99,11 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
             TensorSpec("style_image", "UINT8", image, "whose style is taken: its unspecified part", range=(0, 255)),
             TensorSpec("class_image", "UINT8", image, "whose class is taken: its specified part", range=(0, 255)),
         ),
-        outputs=(TensorSpec("image", "UINT8", image, "pixels", tolerance=PIXELS), *parts),
+        outputs=(
+            TensorSpec("image", "UINT8", image, "pixels", tolerance=PIXELS),
+            *parts,
+            TensorSpec(DEVIATION, "FP32", ("N", h.unspecified), "the standard deviation of z", tolerance=SUMS),
+        ),
         **shared,
     )
     decoder = ModelSpec(
@@ -126,9 +136,10 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
 
     Returns:
         ``specified_error`` and ``unspecified_error``: of a perceptron with 256 hidden units that is taught to read the
-        class from that part of training images; chance is 0.9 for ten classes. ``swap_error``: the share of swapped
-        images that an independent `Judge` does not name as the class that they were given; ``judge_error``: the
-        judge's own, on real images.
+        class from that part of training images; chance is 0.9 for ten classes. Of the unspecified part, which is a
+        Gaussian, that is its mean; ``unspecified_sample_error`` is of one sample of it, as the decoder was trained on.
+        ``swap_error``: the share of swapped images that an independent `Judge` does not name as the class that they
+        were given; ``judge_error``: the judge's own, on real images.
 
     Raises:
         EvaluationError: the station is a baseline, or an option cannot be used.
@@ -145,7 +156,15 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
     other = np.random.default_rng(0).permutation(len(asked))  # each image gives its style to one that is drawn
     swapped = model(style_image=asked.images[other], class_image=asked.images)
     errors = {}
-    for part, labels in (("specified", asked.labels), ("unspecified", asked.labels[other])):
+    sample = "unspecified_sample"
+    for seed, found in enumerate((known, swapped)):
+        noise = np.random.default_rng(seed).standard_normal(found[DEVIATION].shape)
+        found[sample] = found["unspecified"] + noise * found[DEVIATION]
+    for part, labels in (
+        ("specified", asked.labels),
+        ("unspecified", asked.labels[other]),
+        (sample, asked.labels[other]),
+    ):
         errors[f"{part}_error"] = read_error(known[part], train.labels[chosen], swapped[part], labels)
     judge = Judge.taught(train)
     return {

@@ -47,6 +47,7 @@ CURVES = {
         "squared errors": ["train_swap", "val_reconstruction"],
         "divergence, nats": ["train_divergence"],
         "adversary": ["train_adversarial", "train_discriminator_loss"],
+        "reader of the unspecified part": ["train_reader_loss"],
     },
     "dgn_am": {
         "classifier": ["train_classifier_loss", "val_classifier_error"],
@@ -281,7 +282,8 @@ for the class, 16 for all else. {size} MB.
 | | error |
 |---|---|
 | class read from the specified part | {specified_error} |
-| class read from the unspecified part (chance: 0.9) | {unspecified_error} |
+| class read from a sample of the unspecified part (chance: 0.9) | {unspecified_sample_error} |
+| class read from the mean of the unspecified part (chance: 0.9) | {unspecified_error} |
 | swapped images that an independent classifier does not name as the class they were given | {swap_error} |
 | that classifier's own error on real images | {judge_error} |
 

@@ -38,6 +38,7 @@ def test_a_swap_takes_each_part_from_its_own_image(repository, mnist_folder):
     alone = run(repository, "disentangle", style_image=style, class_image=style)
     np.testing.assert_allclose(swapped["unspecified"], alone["unspecified"], atol=1e-5)
     assert abs(swapped["specified"] - alone["specified"]).max() > 1e-2
+    assert (swapped["unspecified_deviation"] > 0).all()
     drawn = run(repository, "disentangle_decoder", specified=swapped["specified"], unspecified=swapped["unspecified"])
     assert abs(drawn["image"].astype(int) - swapped["image"]).max() <= 1
 
@@ -59,7 +60,9 @@ def test_other_runtimes_draw_the_same(repository, mnist_folder):
 def test_the_metrics_are_the_same_at_every_station(repository, checkpoint, mnist_folder):
     evaluate = get("disentangle").evaluate
     before = evaluate(Station(checkpoint=checkpoint), mnist_folder, "test", {})
-    assert set(before) == {"images", "specified_error", "unspecified_error", "swap_error", "judge_error"}
+    readings = {"specified_error", "unspecified_error", "unspecified_sample_error"}
+    assert set(before) == {"images", "swap_error", "judge_error"} | readings
+    assert before["unspecified_sample_error"] > before["unspecified_error"]
     assert before["judge_error"] < 0.1  # the made-up classes are easy
     after = evaluate(Station(model=repository / "disentangle_decoder/1/model.onnx"), mnist_folder, "test", {})
     assert after == pytest.approx(before, abs=0.1)
