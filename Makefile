@@ -31,6 +31,7 @@ bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside 
 	@$(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py
 	@$(BIN)/python deploy/bench/detection_serving.py
+	@$(BIN)/python deploy/bench/generation_serving.py
 	@$(BIN)/python deploy/bench/score.py
 
 soak: $(VENV)/.dev ## Prove it under load and faults; SOAK_ARGS="--requests 1000 --scenario load" takes a part

@@ -34,7 +34,7 @@ def test_the_shell_commands_run(server, tmp_path):
     (block,) = _blocks("sh")
     commands = [line.split("#")[0].strip() for line in block.splitlines()]
     ours = [c for c in commands if not c.startswith("neurips16 serve")]
-    assert len(ours) == len(commands) - 1 == 7
+    assert len(ours) == len(commands) - 1 == 11
     environment = {**os.environ, "NEURIPS16_URL": server.url, "PATH": f"{BIN}:{os.environ['PATH']}"}
     for command in ours:
         command = command.replace("deploy/demo", str(ROOT / "deploy/demo"))

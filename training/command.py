@@ -49,8 +49,8 @@ def cross_validate(
         typer.echo(f"fold {fold}: accuracy {found['accuracy']:.4f}")
         return
     results = run(system, preset, data, folder, context.args, final=final)
-    for fold in results["folds"]:
-        typer.echo(f"fold {fold['fold']}: accuracy {fold['accuracy']:.4f}")
+    for done in results["folds"]:
+        typer.echo(f"fold {done['fold']}: accuracy {done['accuracy']:.4f}")
     typer.echo(f"mean {results['accuracy_mean']:.4f}, deviation {results['accuracy_deviation']:.4f}")
 
 
