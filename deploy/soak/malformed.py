@@ -25,6 +25,7 @@ INVALID, ABSENT, UNREADABLE = (
     grpc.StatusCode.INTERNAL.name,
 )
 LARGEST = 2**63 - 1  # of a length in the protocol
+BATCH_BITS = 2**32  # of a batch's size Triton keeps the remainder
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def _no_batch(draw: Draw, request: Request, sample: Sample) -> None:
 
 def _negative_length(draw: Draw, request: Request, sample: Sample) -> None:
     shape = request.inputs[_pick(draw, request)].shape
-    shape[draw(st.integers(0, len(shape) - 1))] = draw(st.integers(-(2**63), -1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    shape[axis] = draw(st.integers(-(2**63), -1).filter(lambda length: not _cut_to(length, axis, shape, sample)))
 
 
 def _huge_length(draw: Draw, request: Request, sample: Sample) -> None:
@@ -208,7 +210,19 @@ def _huge_length(draw: Draw, request: Request, sample: Sample) -> None:
     axis = draw(st.integers(0, len(shape) - 1))
     others = math.prod(length for at, length in enumerate(shape) if at != axis)
     most = LARGEST // (others * 8)
-    shape[axis] = draw(st.integers(shape[axis] + 1, most))
+    lengths = st.integers(shape[axis] + 1, most).filter(lambda length: not _cut_to(length, axis, shape, sample))
+    shape[axis] = draw(lengths)
+
+
+def _wide_batch(draw: Draw, request: Request, sample: Sample) -> None:
+    """A batch whose lower 32 bits are those of what was sent, or none."""
+    shape = request.inputs[_pick(draw, request)].shape
+    shape[0] = draw(st.integers(-(2**31), 2**31 - 1).filter(bool)) * BATCH_BITS + draw(st.sampled_from([0, shape[0]]))
+
+
+def _cut_to(length: int, axis: int, shape: Sequence[int], sample: Sample) -> bool:
+    """Whether it is a case of `_wide_batch`."""
+    return _batched(sample) and axis == 0 and length % BATCH_BITS in (0, shape[0])
 
 
 def _bytes_cut(draw: Draw, request: Request, sample: Sample) -> None:
@@ -344,6 +358,8 @@ KINDS: dict[str, Kind] = {
     "a batch of none": Kind(_no_batch, fits=_batched),
     "a negative length": Kind(_negative_length),
     "a length beyond what was sent": Kind(_huge_length),
+    # What remains of it is answered like a batch of that size, or refused by Triton's core as its own fault.
+    "a batch beyond 32 bits": Kind(_wide_batch, frozenset({OK, INVALID, grpc.StatusCode.INTERNAL.name}), fits=_batched),
     "bytes cut off": Kind(_bytes_cut),
     "bytes too many": Kind(_bytes_added),
     "an input missing": Kind(_input_missing),
