@@ -62,6 +62,11 @@ class TestSessionOptions:
         assert (options.enable_cpu_mem_arena, options.enable_mem_pattern) == (False, False)
         assert options.get_session_config_entry("session.use_device_allocator_for_initializers") == "1"
 
+    @pytest.mark.parametrize(("given", "want"), [({}, "0"), ({"session__intra_op__allow_spinning": "1"}, "1")])
+    def test_threads_wait_without_spinning_unless_asked_to(self, given, want):
+        options = self.options(parameters=parameters(**given))
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == want
+
     @pytest.mark.parametrize(
         ("level", "name"),
         [(-1, "ORT_ENABLE_BASIC"), (0, "ORT_ENABLE_ALL"), (1, "ORT_ENABLE_EXTENDED"), (2, "ORT_DISABLE_ALL")],

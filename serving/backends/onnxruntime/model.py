@@ -2,9 +2,9 @@
 
 Self-contained: the stub process that imports this finds NumPy, ONNX Runtime and the modules beside this file, and
 nothing else of ours. What the C++ backend does, this does from the same config.pbtxt, so a model repository is
-served by either unchanged. Two things differ: CUDA sessions search convolution algorithms heuristically and grow
-their arena by what is asked for, unless the configuration says otherwise; and threads default to the cores shared
-among a model's instances, where each would take all.
+served by either unchanged. Three things differ: CUDA sessions search convolution algorithms heuristically and grow
+their arena by what is asked for, and threads do not spin while they wait, unless the configuration says otherwise; and
+threads default to the cores shared among a model's instances, where each would take all.
 """
 
 from __future__ import annotations

@@ -137,6 +137,8 @@ def session_options(config: Mapping[str, Any]) -> Any:
         1: levels.ORT_ENABLE_EXTENDED,
         2: levels.ORT_DISABLE_ALL,
     }.get(level, levels.ORT_ENABLE_ALL)
+    # A pool that waits by spinning keeps the cores from Triton's own threads, which then bring in no requests to batch.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for name, value in config.get("parameters", {}).items():
         if name.startswith("session."):
             options.add_session_config_entry(name, value["string_value"])
