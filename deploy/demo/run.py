@@ -90,7 +90,7 @@ def classify_sounds(url: str, recordings: Path) -> None:
 def generate(url: str, pictures: Path, folder: Path) -> None:
     """A grid of each generator; the digits that are swapped are generated ones. The pictures stay in build/demo."""
     pictures.mkdir(parents=True, exist_ok=True)
-    codes = ["--count", "40", "--continuous", "0.5,-1"]
+    codes = ["--count", "40", "--continuous=-0.5,0.5"]
     run(url, "generate", "infogan", *codes, "--output", str(pictures / "infogan.png"))
     run(url, "generate", "infogan", "--traverse", "0", "--output", str(pictures / "infogan-traversal.png"))
     words = []

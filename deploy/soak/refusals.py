@@ -125,10 +125,8 @@ def overflow(server: TritonServer, questions: Sequence[Question], rounds: int = 
     patient = Retry(attempts=1000, initial_s=0.05, longest_s=0.2, codes=MODEL_MAY_RETURN)
     with Client(server.url, retry=patient) as client, Sender(server.url) as sender:
         samples = make_samples(client, questions)
-        for sample in samples[:rounds]:
-            message = overflowing(sample)
-            if message is None:
-                continue
+        fitting = [(sample, message) for sample in samples if (message := overflowing(sample)) is not None]
+        for sample, message in fitting[:rounds]:
             before, began = server.restorations, time.monotonic()
             code = sender.send(message)
             codes[code] += 1
