@@ -19,6 +19,7 @@ def make_session() -> onnxruntime.InferenceSession:
     """The model, on as many threads as everybody gets, with the native kernels where they are built."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = SETUP["threads"]
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as ours, for the sake of all around it
     if SETUP["op_library"]:
         options.register_custom_ops_library(SETUP["op_library"])
     return onnxruntime.InferenceSession(SETUP["model"], options, providers=["CPUExecutionProvider"])
