@@ -98,7 +98,8 @@ class RawHttp:
         self._body = subject.array.tobytes()
         # More than are ever needed, and fewer than select can watch; who has to wait for one is charged for it, too.
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=512),
+            # A server that was suspended for longer than it keeps a connection (uvicorn: 5 s) closes it on waking up.
+            connector=aiohttp.TCPConnector(limit=512, keepalive_timeout=2.0),
             timeout=aiohttp.ClientTimeout(total=ASK_S),
             headers={"Content-Type": "application/octet-stream"},
             raise_for_status=True,
