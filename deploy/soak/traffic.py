@@ -1,4 +1,4 @@
-"""Requests that keep coming: drawn from the questions, sent by the client of the house, each answer checked."""
+"""Requests that keep coming: each question once, then drawn; sent by the client of the house, each answer checked."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ class Traffic:
         self._retry = retry
         self._timeout = Timeout(infer_s=timeout_s)
         self._rng = np.random.default_rng(seed)
+        self._first = self._rng.permutation(len(questions)).tolist()  # a draw alone may leave a dear one out
         self._stopped = False
         self.asked = 0
         self.flying: Counter[str] = Counter()  # requests under way, by model
@@ -105,7 +106,8 @@ class Traffic:
     async def _call(self, client: AsyncClient, count: int | None) -> None:
         while not self._stopped and (count is None or self.asked < count):
             self.asked += 1
-            question = self._questions[self._rng.choice(len(self._questions), p=self._weights)]
+            place = self._first.pop() if self._first else self._rng.choice(len(self._questions), p=self._weights)
+            question = self._questions[place]
             sent_s, answer, code = time.monotonic(), -1, ""
             self.flying[question.model] += 1
             try:
