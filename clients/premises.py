@@ -21,7 +21,9 @@ CONJECTURE_ENCODER = "conjecture_encoder"
 PREMISE_ENCODER = "premise_encoder"
 RANKER = "premise_ranker"
 
-SHORTEST_BUCKET = 64  # characters; statements are padded to this, or twice this, or four times this, ...
+# Statements are padded to lengths that others share, so many from one power of two to the next.
+BUCKETS_PER_OCTAVE = 4
+SHORTEST_BUCKET = 64  # characters
 CHARACTERS_PER_REQUEST = 32_768  # keeps a request of the longest statements as quick as one of short ones
 SCORE_BYTES_PER_REQUEST = 1 << 20
 STATEMENTS_PER_COMMIT = 1024
@@ -293,8 +295,10 @@ def _batches(codes: list[str], models: PremiseModels, max_batch_size: int) -> It
 
 
 def _bucket(length: int, max_length: int) -> int:
-    """The padded length: a power of two, unless the model reads no further."""
-    return min(max_length, max(SHORTEST_BUCKET, 1 << (length - 1).bit_length()))
+    """The padded length: at most a quarter more, unless that is shorter than the shortest bucket."""
+    length = max(length, SHORTEST_BUCKET)
+    step = (1 << (length - 1).bit_length() - 1) // BUCKETS_PER_OCTAVE
+    return min(max_length, -(-length // step) * step)
 
 
 def _pad(batch: list[str], models: PremiseModels) -> np.ndarray:

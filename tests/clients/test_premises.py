@@ -53,13 +53,22 @@ def test_top_k(client):
 
 def test_equal_shapes_in_bounded_batches_and_duplicates_once(client, server):
     server.max_batch_size = 4
-    premises = [f"{'r' * n}(a)" for n in (10, 100, 11, 120, 250, 12, 13, 14, 15)]
+    premises = [f"{'r' * n}(a)" for n in (10, 100, 11, 105, 250, 12, 13, 14, 15)]
     ranking = client.rank_premises(GOAL, [*premises, *premises])
     shapes = sorted(shape for model, shape in server.faults.shapes if model == "premise_encoder")
-    assert shapes == [(1, 256), (2, 64), (2, 128), (4, 64)]
+    assert shapes == [(1, 256), (2, 64), (2, 112), (4, 64)]
     assert len(ranking) == 2 * len(premises)
     scores = {p.index: p.score for p in ranking}
     assert all(scores[i] == scores[i + len(premises)] for i in range(len(premises)))
+
+
+def test_padding_is_at_most_a_quarter(client, server):
+    server.max_batch_size = 1
+    lengths = range(65, 250, 7)
+    client.rank_premises(GOAL, [f"{'r' * (n - 3)}(a)" for n in lengths])
+    padded = sorted(shape[1] for model, shape in server.faults.shapes if model == "premise_encoder")
+    assert all(n <= got <= 1.25 * n for n, got in zip(lengths, padded, strict=True))
+    assert len(set(padded)) <= 8
 
 
 def test_equal_scores_keep_their_order(client):
