@@ -23,6 +23,7 @@ from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoi
 
 PAPER = "SoundNet: Learning Sound Representations from Unlabeled Video (Aytar et al., NIPS 2016), sections 3 and 4"
 MAX_BATCH_SIZE = 32
+INSTANCES = 2  # ONNX Runtime hardly shares a convolution over one axis among threads
 ACCURACY = MetricGate("accuracy", 0.005, "FP32 sums in another order may turn a tie: one clip in two hundred at most")
 LIKELY = Tolerance(1e-3, 1e-5, "softmax of FP32 sums of some 2,000 products over values up to 256, in another order")
 SHARE = Tolerance(1e-3, 1e-6, "a ratio of FP32 averages, in another order than torch's")
@@ -103,6 +104,7 @@ def _spec(network: SoundClassifier, about: dict[str, object]) -> ModelSpec:
             ),
         ),
         max_batch_size=MAX_BATCH_SIZE,
+        instances=INSTANCES,
         paper=PAPER,
         labels={"class_probabilities": labels},
         parameters={

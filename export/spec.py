@@ -147,6 +147,7 @@ class ModelSpec:
         summary: one sentence, for people.
         inputs, outputs: the public tensors, batch axis first (named "N") when ``max_batch_size > 0``.
         max_batch_size: 0 for a model without a batch axis.
+        instances: copies that a server runs at the same time: more than 1 where one run cannot keep several cores busy.
         states: sequence state, kept by the server between the requests of one sequence.
         labels: label names for each output whose last axis counts classes.
         parameters: plain facts that a client needs (alphabet, rates, sizes), as strings.
@@ -166,6 +167,7 @@ class ModelSpec:
     paper: str
     opset: int = DEFAULT_OPSET
     ir_version: int = DEFAULT_IR_VERSION
+    instances: int = 1
     states: tuple[StateSpec, ...] = ()
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
@@ -182,6 +184,8 @@ class ModelSpec:
             raise SpecError(
                 f"model {self.name!r}: max_batch_size is at least 0 (no batch axis), got {self.max_batch_size}"
             )
+        if self.instances < 1:
+            raise SpecError(f"model {self.name!r}: instances is at least 1, got {self.instances}")
         if not self.outputs:
             raise SpecError(f"model {self.name!r} declares no output")
         names = [t.name for t in (*self.graph_inputs, *self.graph_outputs)]

@@ -49,7 +49,7 @@ def config_for(
     spec: ModelSpec,
     name: str | None = None,
     *,
-    instances: int = 1,
+    instances: int | None = None,
     kind: str = "KIND_AUTO",
     keep_versions: int | None = 1,
     max_queue_delay_us: int = MAX_QUEUE_DELAY_US,
@@ -59,7 +59,7 @@ def config_for(
     Args:
         spec: what the model is.
         name: the name on the server, where it is not ``spec.name``.
-        instances: copies that run at the same time (on each GPU, where there are any).
+        instances: copies that run at the same time (on each GPU, where there are any); None takes the specification's.
         kind: KIND_AUTO takes the GPUs when there are some and else the CPU, so that one repository fits both.
         keep_versions: how many of the newest versions are served; None serves all.
         max_queue_delay_us: how long a request waits for others to share its batch.
@@ -81,7 +81,8 @@ def config_for(
         config.sequence_batching.state.extend(_state(state) for state in spec.states)
     elif spec.max_batch_size > 0:
         config.dynamic_batching.max_queue_delay_microseconds = max_queue_delay_us
-    config.instance_group.add(count=instances, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
+    count = spec.instances if instances is None else instances
+    config.instance_group.add(count=count, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
     for key, value in sorted(spec.parameters.items()):
         config.parameters[key].string_value = value
     if spec.custom_ops:

@@ -154,6 +154,7 @@ def test_an_unknown_field_is_refused() -> None:
         ({"name": ".hidden"}, "becomes a folder"),
         ({"max_batch_size": -1}, "at least 0"),
         ({"max_batch_size": 0}, "must not start with 'N'"),
+        ({"instances": 0}, "instances is at least 1"),
         ({"outputs": ()}, "declares no output"),
         ({"outputs": (TensorSpec("audio", "FP32", ("N", 3), "", tolerance=CLOSE),)}, "names repeat"),
         ({"outputs": (TensorSpec("probabilities", "FP32", ("N", 3), ""),)}, "needs a tolerance"),

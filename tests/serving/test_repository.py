@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,12 @@ def test_reading_is_the_inverse_of_writing(spec, tmp_path) -> None:
     assert config.name == "another"
     assert config.version_policy.HasField("all")
     assert (config.instance_group[0].count, config.instance_group[0].kind) == (3, config.instance_group[0].KIND_CPU)
+
+
+def test_the_specification_says_how_many_instances() -> None:
+    twice = replace(SPEC, instances=2)
+    assert config_for(twice).instance_group[0].count == 2
+    assert config_for(twice, instances=1).instance_group[0].count == 1
 
 
 def test_a_model_without_a_batch_axis_is_not_batched() -> None:
