@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import subprocess
@@ -42,6 +41,7 @@ class Setting:
 
     label: str
     batching: bool
+    sessions: int = 1  # that run at the same time, with the threads shared among them
     choice: Mapping[str, Any] = field(default_factory=dict)  # what else its program is told
 
 
@@ -73,19 +73,29 @@ class Peer:
 
 
 OURS = Peer("neurips16", None, None, V2, (Setting("as `neurips16 serve` starts it", True),))
-PLAIN, BATCHED = Setting("no batching", False), Setting("batching", True)
+
+
+def ways(**choices: tuple[int, Mapping[str, Any]]) -> tuple[Setting, ...]:
+    """Settings with batching and without, for each name a number of sessions and what else the program is told."""
+    return tuple(
+        Setting(f"{label}, {name.replace('_', ' ')}", batching, sessions, choice)
+        for label, batching in (("batching", True), ("no batching", False))
+        for name, (sessions, choice) in choices.items()
+    )
+
+
 PEERS = (
     OURS,
-    Peer("PyTriton", None, "pytriton_program.py", V2, (BATCHED, PLAIN)),
+    Peer("PyTriton", None, "pytriton_program.py", V2, ways(one_session=(1, {}), two_sessions=(2, {}))),
     Peer(
         "LitServe",
         "litserve.txt",
         "litserve_program.py",
         lambda port, subject: RawHttp(port, subject, "/predict"),
-        tuple(
-            dataclasses.replace(setting, label=f"{setting.label}, {label}", choice={"fast_queue": fast})
-            for setting in (BATCHED, PLAIN)
-            for label, fast in (("fast queue", True), ("usual queue", False))
+        ways(
+            fast_queue=(1, {"fast_queue": True}),
+            usual_queue=(1, {"fast_queue": False}),
+            two_workers=(2, {"fast_queue": True}),
         ),
         restless=True,  # its worker asks its queue a thousand times a second
     ),
@@ -94,20 +104,17 @@ PEERS = (
         "bentoml.txt",
         "bentoml_program.py",
         lambda port, subject: RawHttp(port, subject, "/infer"),
-        (
-            dataclasses.replace(PLAIN, choice={"composed": False}),
-            Setting("batching, in a service of its own", True, {"composed": True}),
-        ),
+        ways(one_worker=(1, {}), two_workers=(2, {})),
     ),
     Peer(
         "MLServer",
         "mlserver.txt",
         "mlserver_program.py",
         BytesOverV2,
-        tuple(
-            dataclasses.replace(setting, label=f"{setting.label}, {label}", choice={"parallel_workers": workers})
-            for setting in (BATCHED, PLAIN)
-            for label, workers in (("one worker", 1), ("no worker", 0))
+        ways(
+            no_worker=(1, {"parallel_workers": 0}),
+            one_worker=(1, {"parallel_workers": 1}),
+            two_workers=(2, {"parallel_workers": 2}),
         ),
     ),
 )
@@ -157,7 +164,8 @@ class Server:
             "outputs": subject.output_names,
             "shape": subject.array.shape,
             "dtype": str(subject.array.dtype),
-            "threads": subject.threads,
+            "threads": max(1, subject.threads // self.setting.sessions),
+            "sessions": self.setting.sessions,
             "op_library": str(library) if library else None,
             "max_batch": max(1, subject.spec.max_batch_size) if self.setting.batching else 1,
             "delay_s": DELAY_S,

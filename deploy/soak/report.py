@@ -18,6 +18,7 @@ from soak.findings import Finding
 from soak.memory import FEWEST, PER, SERVER, WARM_UP, Sample, Trend
 
 REPORT, FIGURES, PICTURE = "soak.md", "soak.json", "memory.png"
+COLOURS = 10  # of Matplotlib's cycle; what comes after them is dashed
 
 
 def write_report(
@@ -111,9 +112,10 @@ def _slope(trend: Trend) -> str:
 def _draw(path: Path, memory: Mapping[str, Trend], samples: Sequence[Sample]) -> None:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for name in memory:
+    for number, name in enumerate(memory):
         seen = [(sample.answered, sample.resident_mb[name]) for sample in samples if name in sample.resident_mb]
-        axes.plot(*zip(*seen, strict=True), label=name, linewidth=1.2)
+        style = "-" if number < COLOURS else "--"
+        axes.plot(*zip(*seen, strict=True), label=name, color=f"C{number}", linestyle=style, linewidth=1.2)
     axes.axvline(WARM_UP * samples[-1].answered, color="grey", linestyle=":", linewidth=1)
     axes.set(xlabel="requests answered", ylabel="resident memory, MB", ylim=(0, None))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -283,3 +283,14 @@ def scoring_server(scoring_repository):
     servicer, server = serve(scoring_repository)
     yield servicer
     server.stop(None).wait()
+
+
+@pytest.fixture
+def statements(tmp_path):
+    """A CSV of statements, with an id each."""
+    from .scoring_models import STATEMENTS
+
+    rows = [f"s{i},{text}" for i, text in enumerate(STATEMENTS)]
+    path = tmp_path / "statements.csv"
+    path.write_text("\n".join(["id,text", *rows]) + "\n")
+    return path

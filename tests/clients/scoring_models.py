@@ -19,6 +19,7 @@ from neurips16.export.spec import EXACT, ModelSpec, TensorSpec, embed_spec
 EMBEDDING_SIZE = 4
 RATE, WINDOW, STEP = 8_000, 8_000, 2_000
 LABELS = ["red", "green", "blue"]
+STATEMENTS = [f"! [X{i}] : (p{i % 5}(X{i}) => q({'f(' * (i % 4)}X{i}{')' * (i % 4)}))" for i in range(70)]
 _DTYPES = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.FLOAT: "FP32", onnx.TensorProto.INT32: "INT32"}
 
 # Probabilities by how much there is of each colour.

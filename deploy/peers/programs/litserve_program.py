@@ -1,4 +1,4 @@
-"""The model behind LitServe: raw bytes in and out, one worker process."""
+"""The model behind LitServe: raw bytes in and out, in worker processes with a session each."""
 
 # Annotations are not put off here: LitServe looks at that of decode_request, and takes a string for a query's.
 from typing import Annotated
@@ -41,5 +41,5 @@ class Model(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Model(max_batch_size=MAX_BATCH, batch_timeout=DELAY_S)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, **SETUP["choice"])
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=SETUP["sessions"], **SETUP["choice"])
     server.run(host="127.0.0.1", port=SETUP["ports"][0], generate_client_file=False, log_level="warning")

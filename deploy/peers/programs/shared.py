@@ -1,4 +1,4 @@
-"""What every peer's program is told, and the one session that it runs. Imports nothing of ours: each runs elsewhere."""
+"""What every peer's program is told, and the sessions that it runs. Imports nothing of ours: each runs elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHOICE: dict = SETUP["choice"]
 
 
 def make_session() -> onnxruntime.InferenceSession:
-    """The model, on as many threads as everybody gets, with the native kernels where they are built."""
+    """The model, on its share of the threads that everybody gets, with the native kernels where they are built."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = SETUP["threads"]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as ours, for the sake of all around it
