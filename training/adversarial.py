@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from neurips16.training.data.mnist_module import ImageBatch
 from neurips16.training.system import SystemModule
 
 
-class AdversarialModule(SystemModule):
+class AdversarialModule(SystemModule, ABC):
     """A module that steps its optimisers itself and counts its batches.
 
     The count is in the checkpoint: a resumed run goes on with the next batch, and draws the noise that an undisturbed
@@ -28,6 +29,7 @@ class AdversarialModule(SystemModule):
         self.automatic_optimization = False
         self.register_buffer("batches_done", torch.zeros((), dtype=torch.int64))
 
+    @abstractmethod
     def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
         """One step of each player; the losses to log.
 
@@ -35,7 +37,6 @@ class AdversarialModule(SystemModule):
             batch: of the data module.
             draws: on this module's device, seeded by the number of the batch.
         """
-        raise NotImplementedError
 
     def training_step(self, batch: ImageBatch, batch_index: int) -> None:
         """See `play`."""
