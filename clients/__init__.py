@@ -11,39 +11,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neurips16.clients.async_client import AsyncClient
     from neurips16.clients.client import Client
-    from neurips16.clients.codec import ModelConfig, ModelStatus, SequenceStep, TensorInfo
-    from neurips16.clients.connection import TLS, Retry, Timeout
-    from neurips16.clients.detection import Detection
-    from neurips16.clients.errors import ClientError
-    from neurips16.clients.generation import ImageCodes, PreferredInput
-    from neurips16.clients.premise_index import PremiseIndex
-    from neurips16.clients.premises import PremiseRanking, RankedPremise
-    from neurips16.clients.prover import ProofResult
-    from neurips16.clients.sounds import SoundClass, SoundClassification, SoundTimeline
-    from neurips16.clients.statements import Statement
+    from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, SequenceStep, TensorInfo
+    from neurips16.clients.protocol.connection import TLS, Retry, Timeout
+    from neurips16.clients.tasks.detect.calls import Detection
+    from neurips16.clients.protocol.errors import ClientError
+    from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+    from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+    from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
+    from neurips16.clients.tasks.rank_premises.prover import ProofResult
+    from neurips16.clients.tasks.classify_sound.calls import SoundClass, SoundClassification, SoundTimeline
+    from neurips16.clients.tasks.rank_premises.statements import Statement
 
 _MODULES = {
     "AsyncClient": "async_client",
     "Client": "client",
-    "ClientError": "errors",
-    "Detection": "detection",
-    "ImageCodes": "generation",
-    "ModelConfig": "codec",
-    "ModelStatus": "codec",
-    "PreferredInput": "generation",
-    "PremiseIndex": "premise_index",
-    "PremiseRanking": "premises",
-    "ProofResult": "prover",
-    "RankedPremise": "premises",
-    "Retry": "connection",
-    "SequenceStep": "codec",
-    "SoundClass": "sounds",
-    "SoundClassification": "sounds",
-    "SoundTimeline": "sounds",
-    "Statement": "statements",
-    "TLS": "connection",
-    "TensorInfo": "codec",
-    "Timeout": "connection",
+    "ClientError": "protocol.errors",
+    "Detection": "tasks.detect.calls",
+    "ImageCodes": "tasks.generate.calls",
+    "ModelConfig": "protocol.messages",
+    "ModelStatus": "protocol.messages",
+    "PreferredInput": "tasks.generate.calls",
+    "PremiseIndex": "tasks.rank_premises.premise_index",
+    "PremiseRanking": "tasks.rank_premises.calls",
+    "ProofResult": "tasks.rank_premises.prover",
+    "RankedPremise": "tasks.rank_premises.calls",
+    "Retry": "protocol.connection",
+    "SequenceStep": "protocol.messages",
+    "SoundClass": "tasks.classify_sound.calls",
+    "SoundClassification": "tasks.classify_sound.calls",
+    "SoundTimeline": "tasks.classify_sound.calls",
+    "Statement": "tasks.rank_premises.statements",
+    "TLS": "protocol.connection",
+    "TensorInfo": "protocol.messages",
+    "Timeout": "protocol.connection",
 }
 
 __all__ = [

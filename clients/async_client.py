@@ -13,20 +13,22 @@ import grpc.aio
 import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients import codec, generation
-from neurips16.clients.audio import Audio
-from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
-from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
-from neurips16.clients.detection import Detection, detect
-from neurips16.clients.errors import ClientClosedError, ClientError, ServerUnavailableError
-from neurips16.clients.generation import ImageCodes, PreferredInput
-from neurips16.clients.handshake import explain_unavailable
-from neurips16.clients.images import ImageSource
-from neurips16.clients.operations import Attempts, explained, known_models, single
-from neurips16.clients.premise_index import PremiseIndex
-from neurips16.clients.premises import PremiseRanking, rank
-from neurips16.clients.sounds import SoundClassification, classify
-from neurips16.clients.statements import Statement
+from neurips16.clients.protocol import messages
+
+from neurips16.clients.tasks.generate import calls as generation
+from neurips16.clients.media.audio import Audio
+from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
+from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.tasks.detect.calls import Detection, detect
+from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
+from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
+from neurips16.clients.media.image_reading import ImageSource
+from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, rank
+from neurips16.clients.tasks.classify_sound.calls import SoundClassification, classify
+from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ class AsyncClient:
 
     async def server_ready(self) -> bool:
         """See `Client.server_ready`."""
-        return await self.run(single(codec.server_ready()))
+        return await self.run(single(messages.server_ready()))
 
     async def models(self) -> list[ModelStatus]:
         """See `Client.models`."""
@@ -68,7 +70,7 @@ class AsyncClient:
 
     async def model_config(self, name: str) -> ModelConfig:
         """See `Client.model_config`."""
-        return await self.run(single(codec.model_config(name)))
+        return await self.run(single(messages.model_config(name)))
 
     async def infer(
         self,
@@ -81,7 +83,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
         """See `Client.infer`."""
-        rpc = codec.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
+        rpc = messages.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
         return await self.run(single(rpc))
 
     async def rank_premises(

@@ -14,20 +14,22 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients import codec, generation
-from neurips16.clients.audio import Audio
-from neurips16.clients.codec import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
-from neurips16.clients.connection import MAX_INT32, TLS, Connection, Retry, Timeout
-from neurips16.clients.detection import Detection, detect
-from neurips16.clients.errors import ClientClosedError, ClientError, ServerUnavailableError
-from neurips16.clients.generation import ImageCodes, PreferredInput
-from neurips16.clients.handshake import explain_unavailable
-from neurips16.clients.images import ImageSource
-from neurips16.clients.operations import Attempts, explained, known_models, single
-from neurips16.clients.premise_index import PremiseIndex
-from neurips16.clients.premises import PremiseRanking, rank
-from neurips16.clients.sounds import SoundClassification, classify
-from neurips16.clients.statements import Statement
+from neurips16.clients.protocol import messages
+
+from neurips16.clients.tasks.generate import calls as generation
+from neurips16.clients.media.audio import Audio
+from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
+from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.tasks.detect.calls import Detection, detect
+from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
+from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
+from neurips16.clients.media.image_reading import ImageSource
+from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, rank
+from neurips16.clients.tasks.classify_sound.calls import SoundClassification, classify
+from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")
 
@@ -47,7 +49,7 @@ class Client:
     Raises:
         InvalidInputError: an argument cannot be used. The server is asked nothing yet.
 
-    All methods raise what `neurips16.clients.errors` draws.
+    All methods raise what `neurips16.clients.protocol.errors` draws.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Client:
 
     def server_ready(self) -> bool:
         """Whether the server says that it and its models are ready; an error where no server answers."""
-        return self.run(single(codec.server_ready()))
+        return self.run(single(messages.server_ready()))
 
     def models(self) -> list[ModelStatus]:
         """Every model of the server's repository, loaded or not.
@@ -87,7 +89,7 @@ class Client:
 
     def model_config(self, name: str) -> ModelConfig:
         """The configuration of a loaded model: tensors, batch size and parameters."""
-        return self.run(single(codec.model_config(name)))
+        return self.run(single(messages.model_config(name)))
 
     def infer(
         self,
@@ -110,7 +112,7 @@ class Client:
                 state twice.
             timeout_s: in place of ``Timeout.infer_s``.
         """
-        rpc = codec.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
+        rpc = messages.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
         return self.run(single(rpc))
 
     def rank_premises(
@@ -206,7 +208,7 @@ class Client:
         return self.run(generation.preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size))[0]
 
     def run(self, operation: Operation[T]) -> T:
-        """Perform an operation: a generator of groups of calls, see `neurips16.clients.codec`."""
+        """Perform an operation: a generator of groups of calls, see `neurips16.clients.protocol.messages`."""
         operation = explained(operation)
         step = partial(next, operation)
         while True:

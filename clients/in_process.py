@@ -21,9 +21,9 @@ import numpy as np
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from neurips16.clients import codec
-from neurips16.clients.codec import Operation
-from neurips16.clients.errors import (
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import Operation
+from neurips16.clients.protocol.errors import (
     ClientError,
     InvalidInputError,
     InvalidRequestError,
@@ -204,7 +204,7 @@ def _config(spec: dict[str, Any]) -> model_config_pb2.ModelConfig:
 def _infer(model: LocalModel, request: Any) -> Message:
     feed = {}
     for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
-        dtype, _ = codec.DTYPES[tensor.datatype]
+        dtype, _ = messages.DTYPES[tensor.datatype]
         if dtype.kind == "O":
             raise _refused(model, f"input {tensor.name!r} holds texts, which models in this process do not take")
         feed[tensor.name] = np.frombuffer(raw, dtype).reshape(tuple(tensor.shape))
@@ -215,7 +215,7 @@ def _infer(model: LocalModel, request: Any) -> Message:
     arrays = _run(model, names, feed)
     reply = service_pb2.ModelInferResponse(model_name=model.config.name, model_version=model.version)
     for name, array in zip(names, arrays, strict=True):
-        datatype, shape, raw = codec.encode_tensor(name, array)
+        datatype, shape, raw = messages.encode_tensor(name, array)
         reply.outputs.add(name=name, datatype=datatype, shape=shape)
         reply.raw_output_contents.append(raw)
     return reply

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from neurips16.clients.codec import ModelConfig, ModelStatus, TensorInfo
+    from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, TensorInfo
 
 UrlOption = Annotated[
     str | None, typer.Option("--url", metavar="HOST:PORT", help="The server [default: NEURIPS16_URL or localhost:8001]")
@@ -20,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 def models(as_json: JsonOption = False, url: UrlOption = None) -> None:
     """List the models that a server holds, and what each takes and gives."""
     from neurips16.clients.client import Client
-    from neurips16.clients.operations import described_models
+    from neurips16.clients.protocol.operation import described_models
     from neurips16.clients.tables import print_table
 
     with Client(url) as client:

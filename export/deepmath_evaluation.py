@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurips16.clients import Client
-from neurips16.clients.premises import (
+from neurips16.clients.tasks.rank_premises.calls import (
     CONJECTURE_ENCODER,
     PREMISE_ENCODER,
     RANKER,
@@ -17,8 +17,8 @@ from neurips16.clients.premises import (
     output_weights,
     premise_models,
 )
-from neurips16.clients.prover import prove
-from neurips16.clients.statements import parse_all
+from neurips16.clients.tasks.rank_premises.prover import prove
+from neurips16.clients.tasks.rank_premises.statements import parse_all
 from neurips16.export.errors import EvaluationError
 from neurips16.export.registry import Station
 from neurips16.export.session import make_session

@@ -225,8 +225,8 @@ def _onnx_station(path: Path, op_library: str | Path | None, providers: Sequence
 @contextlib.contextmanager
 def _server_station(spec: ModelSpec, url: str, model: str) -> Iterator[Station]:
     from neurips16.clients.client import Client
-    from neurips16.clients.codec import SequenceStep
-    from neurips16.clients.errors import ClientError
+    from neurips16.clients.protocol.messages import SequenceStep
+    from neurips16.clients.protocol.errors import ClientError
 
     public = {tensor.name for tensor in spec.inputs}
     batched = spec.max_batch_size > 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neurips16.clients import Client
-from neurips16.clients.detection import detect_all, detection_labels
+from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 from neurips16.export.errors import EvaluationError
 from neurips16.export.ops import library_path
 from neurips16.export.registry import Station

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from neurips16.clients import Client
-from neurips16.clients.sounds import MODEL
+from neurips16.clients.tasks.classify_sound.calls import MODEL
 from neurips16.export.errors import EvaluationError
 from neurips16.export.registry import Station
 from neurips16.export.session import make_session

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurips16.serving.errors import ServingError
-    from neurips16.serving.tls import ServerTLS
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.tls import ServerTLS
+    from neurips16.serving.triton.server import TritonServer
 
-_HOMES = {"ServerTLS": "tls", "ServingError": "errors", "TritonServer": "triton"}
+_HOMES = {"ServerTLS": "triton.tls", "ServingError": "errors", "TritonServer": "triton.server"}
 
 __all__ = ["ServerTLS", "ServingError", "TritonServer"]
 

@@ -72,15 +72,15 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
 ) -> None:
     """Serve model repositories with Triton, until Ctrl-C or SIGTERM."""
-    from neurips16.serving.admin_token import given_token
+    from neurips16.serving.triton.admin_token import given_token
     from neurips16.serving.errors import SecurityError
-    from neurips16.serving.service import Service
+    from neurips16.serving.triton.foreground import Service
 
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
         raise SecurityError("--tls-cert and --tls-key go together, and --tls-client-ca with them: give what is missing")
     tls = None
     if tls_cert is not None and tls_key is not None:
-        from neurips16.serving.tls import ServerTLS
+        from neurips16.serving.triton.tls import ServerTLS
 
         tls = ServerTLS(tls_cert.absolute(), tls_key.absolute(), tls_client_ca and tls_client_ca.absolute())
     service = Service(

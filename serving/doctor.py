@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from neurips16.serving.binary import (
+from neurips16.serving.triton.installation import (
     OPS_LIBRARY,
     OPS_LIBRARY_VARIABLE,
     check_packages,
@@ -19,7 +19,7 @@ from neurips16.serving.binary import (
     find_triton,
 )
 from neurips16.serving.errors import ServerFailedError, ServingError
-from neurips16.serving.runtime import SHARED_MEMORY
+from neurips16.serving.triton.run_folder import SHARED_MEMORY
 
 MIN_SHARED_MEMORY_BYTES = 64 << 20  # Docker's default; each model instance starts with 1 MiB and grows by its tensors
 
@@ -103,7 +103,7 @@ def _serve_tiny_model() -> str:
     from onnx import TensorProto, helper
     from tritonclient.utils import InferenceServerException
 
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.server import TritonServer
 
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "x"], ["y"])],

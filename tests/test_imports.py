@@ -93,7 +93,7 @@ def test_the_backend_that_the_server_runs_imports_nothing_of_ours() -> None:
         ("neurips16.training.x", "from ..export import spec", ["neurips16.export.spec"]),
         ("neurips16.training.x", "from .layers import conv\nimport torch", []),
         ("neurips16.clients.x", "def f():\n    from torch import nn", ["torch.nn"]),
-        ("neurips16.clients.x", "import_module('neurips16.serving.triton')", ["neurips16.serving.triton"]),
+        ("neurips16.clients.x", "import_module('neurips16.serving.triton.server')", ["neurips16.serving.triton.server"]),
         ("neurips16.serving.x", "from neurips16.export.spec import ModelSpec", []),
         ("neurips16.serving.x", "from neurips16.export import spec", []),
         ("neurips16.serving.x", "from neurips16.export.publish import publish", ["neurips16.export.publish.publish"]),
@@ -103,7 +103,7 @@ def test_the_backend_that_the_server_runs_imports_nothing_of_ours() -> None:
         (
             "neurips16.export.ops.y",
             "from ...serving import triton\nfrom ..spec import Op",
-            ["neurips16.serving.triton"],
+            ["neurips16.serving.triton.server"],
         ),
     ],
 )

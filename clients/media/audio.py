@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurips16.clients.errors import InvalidAudioError, InvalidInputError
+from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError
 
 BLOCK_FRAMES = 1 << 17  # 3 s at 44.1 kHz
 BLOCK_SAMPLES = 8 * BLOCK_FRAMES  # of all channels: a header may claim a thousand of them

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurips16.clients.detection import Detection
+from neurips16.clients.tasks.detect.calls import Detection
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from neurips16.clients.errors import InvalidImageError
+from neurips16.clients.protocol.errors import InvalidImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

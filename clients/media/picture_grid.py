@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from neurips16.clients.errors import InvalidInputError
-from neurips16.clients.images import read_image
+from neurips16.clients.protocol.errors import InvalidInputError
+from neurips16.clients.media.image_reading import read_image
 
 GAP = 2  # pixels between two pictures of a grid, before it is enlarged
 BACKGROUND = 96
@@ -23,7 +23,7 @@ def read_picture(path: str | Path | bytes, channels: int = 1) -> np.ndarray:
     """A picture, a file or its bytes, as uint8 [H, W, channels]; 1 channel is grey, 3 are red, green and blue.
 
     Raises:
-        InvalidImageError: see `neurips16.clients.images.read_image`.
+        InvalidImageError: see `neurips16.clients.media.image_reading.read_image`.
     """
     array = read_image(path)
     return np.asarray(Image.fromarray(array).convert("L"))[:, :, None] if channels == 1 else array

@@ -15,9 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurips16.clients import page_detection, page_generation, page_premises, page_sounds
-from neurips16.clients.errors import ClientError, InvalidInputError
-from neurips16.clients.page_parts import Setup, Tab, refusal
+from neurips16.clients.tasks.detect import page as page_detection
+
+from neurips16.clients.tasks.generate import page as page_generation
+
+from neurips16.clients.tasks.rank_premises import page as page_premises
+
+from neurips16.clients.tasks.classify_sound import page as page_sounds
+from neurips16.clients.protocol.errors import ClientError, InvalidInputError
+from neurips16.clients.page.parts import Setup, Tab, refusal
 
 if TYPE_CHECKING:
     from neurips16.clients.client import Client
@@ -82,7 +88,7 @@ def page_app(client: Client, examples: Path | None = None) -> Iterator[Any]:
         import gradio as gr
         from fastapi import FastAPI
 
-        from neurips16.clients.page_style import CSS, theme
+        from neurips16.clients.page.style import CSS, theme
 
         yield gr.mount_gradio_app(
             FastAPI(openapi_url=None),

@@ -11,7 +11,7 @@ import typer
 
 from neurips16.clients.models_command import UrlOption
 
-EXAMPLES = Path(__file__).parents[1] / "deploy/demo"  # in a checkout; an installed package has none
+EXAMPLES = Path(__file__).parents[2] / "deploy/demo"  # in a checkout; an installed package has none
 
 
 def demo(
@@ -33,8 +33,8 @@ def demo(
 ) -> None:
     """Open a page to try the models on: drop pictures and sounds, move the codes of generators, rank premises."""
     from neurips16.clients.client import Client
-    from neurips16.clients.connection import Address
-    from neurips16.clients.errors import InvalidInputError
+    from neurips16.clients.protocol.connection import Address
+    from neurips16.clients.protocol.errors import InvalidInputError
 
     if not Address(host).is_loopback and not insecure_plaintext:
         raise InvalidInputError(
@@ -49,7 +49,7 @@ def demo(
         import gradio  # noqa: F401
     except ModuleNotFoundError as error:
         raise InvalidInputError(f"`neurips16 demo` needs {error.name!r}: pip install 'neurips16[page]'") from error
-    from neurips16.clients.page import listen, page_app, serve
+    from neurips16.clients.page.app import listen, page_app, serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what was dropped on the page is deleted
     with listen(host, port) as listener, Client(url) as client, page_app(client, examples) as app:

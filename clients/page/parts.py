@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurips16.clients.errors import ClientError
+from neurips16.clients.protocol.errors import ClientError
 
 if TYPE_CHECKING:
     from neurips16.clients.client import Client

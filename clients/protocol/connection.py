@@ -20,7 +20,7 @@ from typing import Any
 
 import grpc
 
-from neurips16.clients.errors import InvalidInputError
+from neurips16.clients.protocol.errors import InvalidInputError
 
 ADMIN_HEADER = "triton-grpc-protocol-neurips16-admin"
 DEFAULT_PORT = 8001

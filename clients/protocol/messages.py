@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf.message import Message
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """What both clients do besides IO: run an operation to its end, count attempts, and find out why a model is missing.
 
-An operation (see `codec.Operation`) yields groups of calls. The client performs a group, sends the answers back, or
+An operation (see `messages.Operation`) yields groups of calls. The client performs a group, sends the answers back, or
 throws the error into the operation, which may ask further before it gives up.
 """
 
@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import grpc
 
-from neurips16.clients import codec
-from neurips16.clients.codec import Operation, Rpc
-from neurips16.clients.connection import Connection
-from neurips16.clients.errors import (
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import Operation, Rpc
+from neurips16.clients.protocol.connection import Connection
+from neurips16.clients.protocol.errors import (
     ClientError,
     ModelNotFoundError,
     ModelNotReadyError,
@@ -102,21 +102,21 @@ def explained(operation: Operation[T]) -> Operation[T]:
         raise
 
 
-def known_models() -> Operation[list[codec.ModelStatus]]:
+def known_models() -> Operation[list[messages.ModelStatus]]:
     """Every model of the repository; the loaded ones only, where the index is for who has the admin token."""
     try:
-        (index,) = yield [codec.models()]
+        (index,) = yield [messages.models()]
     except ServerUnavailableError as error:
         try:
-            (index,) = yield [codec.loaded_models()]
+            (index,) = yield [messages.loaded_models()]
         except UnsupportedError:  # a server that keeps no statistics, either
             raise error from None
     return index
 
 
-def described_models() -> Operation[list[tuple[codec.ModelStatus, codec.ModelConfig | None]]]:
+def described_models() -> Operation[list[tuple[messages.ModelStatus, messages.ModelConfig | None]]]:
     """Every model version of the server, with the configuration of those that are ready."""
     index = yield from known_models()
     names = sorted({status.name for status in index if status.ready})
-    configs = dict(zip(names, (yield [codec.model_config(name) for name in names]), strict=True))
+    configs = dict(zip(names, (yield [messages.model_config(name) for name in names]), strict=True))
     return [(status, configs[status.name] if status.ready else None) for status in index]

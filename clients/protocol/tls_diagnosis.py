@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 import ssl
 
-from neurips16.clients.connection import TLS, Connection
-from neurips16.clients.errors import ServerUnavailableError, TLSRefusedError
+from neurips16.clients.protocol.connection import TLS, Connection
+from neurips16.clients.protocol.errors import ServerUnavailableError, TLSRefusedError
 
 LIMIT_S = 2.0
 

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients import codec
-from neurips16.clients.codec import ModelConfig, Operation, Rpc
-from neurips16.clients.errors import ClientError, UnexpectedReplyError
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import ModelConfig, Operation, Rpc
+from neurips16.clients.protocol.errors import ClientError, UnexpectedReplyError
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def bind(names: Iterable[str]) -> Operation[dict[str, BoundModel]]:
         RequestError: a model is not there.
     """
     names = list(names)
-    configs = yield [codec.model_config(name) for name in names]
+    configs = yield [messages.model_config(name) for name in names]
     versions = yield [_versions(name) for name in names]
     bound = {}
     for name, config, known in zip(names, configs, versions, strict=True):

@@ -14,8 +14,8 @@ import typer
 from neurips16.clients.models_command import UrlOption
 
 if TYPE_CHECKING:
-    from neurips16.clients.score_tasks import Task
-    from neurips16.clients.score_worker import InProcess, ThroughServer
+    from neurips16.clients.scoring.tasks import Task
+    from neurips16.clients.scoring.worker import InProcess, ThroughServer
 
 SECONDS_PER_LINE = 30.0  # of progress, where there is no terminal
 
@@ -91,14 +91,14 @@ def score(
 
     Ends with 0 when it is through, 1 when too many rows failed or the server is gone, 2 when it cannot be done so.
     """
-    from neurips16.clients.errors import InvalidInputError
+    from neurips16.clients.protocol.errors import InvalidInputError
 
     # Without a handler, what Daft logs would stand beside the one line of an error, which says it already.
     logging.getLogger().addHandler(logging.NullHandler())
     if models is not None and url is not None:
         raise InvalidInputError("--models runs them here, --url asks a server: give one of them")
     try:
-        from neurips16.clients.score import score as run
+        from neurips16.clients.scoring.job import score as run
     except ModuleNotFoundError as error:
         raise InvalidInputError(f"`neurips16 score` needs {error.name!r}: pip install 'neurips16[batch]'") from error
 
@@ -130,8 +130,8 @@ def score(
 
 
 def _task(name: TaskName, given: dict[str, Any]) -> Task:
-    from neurips16.clients.errors import InvalidInputError
-    from neurips16.clients.score_tasks import TASKS
+    from neurips16.clients.protocol.errors import InvalidInputError
+    from neurips16.clients.scoring.tasks import TASKS
 
     for option in given:
         if option not in _OPTIONS[name]:
@@ -142,8 +142,8 @@ def _task(name: TaskName, given: dict[str, Any]) -> Task:
 
 
 def _host(models: Path | None, url: str | None, op_library: Path | None) -> InProcess | ThroughServer:
-    from neurips16.clients.connection import MODEL_MAY_RETURN, Connection, Retry
-    from neurips16.clients.score_worker import InProcess, ThroughServer
+    from neurips16.clients.protocol.connection import MODEL_MAY_RETURN, Connection, Retry
+    from neurips16.clients.scoring.worker import InProcess, ThroughServer
 
     if models is not None:
         return InProcess(models.absolute(), op_library=None if op_library is None else op_library.absolute())
@@ -180,7 +180,7 @@ class _Bar:
         self._bar.__exit__(*error)
 
     def show(self, progress: Any) -> None:
-        """Take in how far the job is; see `neurips16.clients.score.Progress`."""
+        """Take in how far the job is; see `neurips16.clients.scoring.job.Progress`."""
         if self._task is None:
             self._started = self._said = time.monotonic()
             self._task = self._bar.add_task("rows", total=progress.total, rate="", failed="")

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from neurips16.clients.errors import InvalidInputError, ScoringError
-from neurips16.clients.score_worker import ScoreJob, ShardOutcome, ShardWorker  # first: it says how Daft is imported
+from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
+from neurips16.clients.scoring.worker import ScoreJob, ShardOutcome, ShardWorker  # first: it says how Daft is imported
 
 import daft  # isort: skip
 from daft import DataType  # isort: skip

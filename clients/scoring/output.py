@@ -27,7 +27,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from neurips16.clients.errors import InvalidInputError
+from neurips16.clients.protocol.errors import InvalidInputError
 
 FORMAT = 1
 _PART = re.compile(r"part-(\d{6,})\.parquet")

@@ -22,8 +22,8 @@ os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")  # else Daft reports its us
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # it would stand beside ours
 import daft
 
-from neurips16.clients.errors import InvalidInputError
-from neurips16.clients.score_output import ScoreOutput
+from neurips16.clients.protocol.errors import InvalidInputError
+from neurips16.clients.scoring.output import ScoreOutput
 
 KEY, VALUE = "key", "value"  # the first columns of a shard; what was to be kept follows
 _TABLES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}

@@ -17,16 +17,18 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from neurips16.clients import codec, premises
-from neurips16.clients.codec import ModelConfig, Operation
-from neurips16.clients.detection import DETECTOR, detect, detection_labels
-from neurips16.clients.errors import InvalidInputError, InvalidStatementError, UnexpectedReplyError
-from neurips16.clients.images import read_image
-from neurips16.clients.premise_index import MANIFEST as INDEX_MANIFEST
-from neurips16.clients.premise_index import PremiseIndex, best
-from neurips16.clients.sounds import MODEL as SOUND_CLASSIFIER
-from neurips16.clients.sounds import SoundModel, classify
-from neurips16.clients.statements import Statement, read_conjecture, read_premises
+from neurips16.clients.protocol import messages
+
+from neurips16.clients.tasks.rank_premises import calls as premises
+from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.tasks.detect.calls import DETECTOR, detect, detection_labels
+from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError, UnexpectedReplyError
+from neurips16.clients.media.image_reading import read_image
+from neurips16.clients.tasks.rank_premises.premise_index import MANIFEST as INDEX_MANIFEST
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
+from neurips16.clients.tasks.classify_sound.calls import MODEL as SOUND_CLASSIFIER
+from neurips16.clients.tasks.classify_sound.calls import SoundModel, classify
+from neurips16.clients.tasks.rank_premises.statements import Statement, read_conjecture, read_premises
 
 Value = str | bytes | Path  # of one row: a text, the bytes of a file, or a file
 Result = dict[str, Any]  # by column
@@ -135,7 +137,7 @@ class ClassifySoundTask(Task):
 
     def check(self) -> Operation[None]:
         """See `Task.check`."""
-        (config,) = yield [codec.model_config(SOUND_CLASSIFIER)]
+        (config,) = yield [messages.model_config(SOUND_CLASSIFIER)]
         SoundModel.of(config)
 
     def score(self, values: Sequence[Value]) -> Operation[list[Result]]:
@@ -169,12 +171,12 @@ class ClassifyImageTask(Task):
 
     def check(self) -> Operation[None]:
         """See `Task.check`."""
-        (config,) = yield [codec.model_config(self.model)]
+        (config,) = yield [messages.model_config(self.model)]
         _labels(config)
 
     def score(self, values: Sequence[Value]) -> Operation[list[Result]]:
         """See `Task.score`."""
-        (config,) = yield [codec.model_config(self.model)]
+        (config,) = yield [messages.model_config(self.model)]
         labels, most = _labels(config), max(1, config.max_batch_size)
         images = [read_image(value) for value in values]
         places: dict[tuple[int, ...], list[int]] = {}
@@ -182,7 +184,7 @@ class ClassifyImageTask(Task):
             places.setdefault(image.shape, []).append(place)
         batches = [same[start : start + most] for same in places.values() for start in range(0, len(same), most)]
         answers = yield (
-            codec.infer(self.model, {"image": np.stack([images[i] for i in batch])}, outputs=["class_probabilities"])
+            messages.infer(self.model, {"image": np.stack([images[i] for i in batch])}, outputs=["class_probabilities"])
             for batch in batches
         )
         results: dict[int, Result] = {}

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neurips16.clients.client import Client
-from neurips16.clients.connection import Connection
-from neurips16.clients.errors import (
+from neurips16.clients.protocol.connection import Connection
+from neurips16.clients.protocol.errors import (
     ClientClosedError,
     ClientError,
     InvalidInputError,
@@ -23,11 +23,11 @@ from neurips16.clients.errors import (
     RequestError,
     ServerError,
 )
-from neurips16.clients.local import LocalClient
-from neurips16.clients.score_models import BoundModel, pinned
-from neurips16.clients.score_output import ScoreOutput
-from neurips16.clients.score_sources import KEY, VALUE, fetch, read_shard
-from neurips16.clients.score_tasks import Result, Task, Value
+from neurips16.clients.in_process import LocalClient
+from neurips16.clients.scoring.bound_models import BoundModel, pinned
+from neurips16.clients.scoring.output import ScoreOutput
+from neurips16.clients.scoring.sources import KEY, VALUE, fetch, read_shard
+from neurips16.clients.scoring.tasks import Result, Task, Value
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ import typer
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from neurips16.clients import Client
-from neurips16.clients.errors import ClientError
+from neurips16.clients.protocol.errors import ClientError
 from neurips16.export import ops
 from neurips16.export.difference import compare
 from neurips16.export.errors import SessionError

@@ -19,9 +19,9 @@ from protocols import V2, BytesOverV2, Client, RawHttp
 from subjects import Subject
 
 from neurips16.export.ops import library_path
-from neurips16.serving.address import claim_ports
-from neurips16.serving.binary import find_libpython
-from neurips16.serving.process import ServerProcess
+from neurips16.serving.triton.address import claim_ports
+from neurips16.serving.triton.installation import find_libpython
+from neurips16.serving.triton.process import ServerProcess
 
 PROGRAMS = Path(__file__).parent / "programs"
 REQUIREMENTS = Path(__file__).parent / "requirements"

@@ -13,8 +13,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from neurips16.clients.audio import sound_blocks
-from neurips16.clients.images import read_image
+from neurips16.clients.media.audio import sound_blocks
+from neurips16.clients.media.image_reading import read_image
 from neurips16.export.difference import compare
 from neurips16.export.ops import library_path
 from neurips16.export.session import make_session

@@ -33,7 +33,7 @@ from soak.report import write_report
 from soak.repository import add_slow, add_texts, copy
 from soak.traffic import StalledError
 
-from neurips16.clients.errors import ClientError
+from neurips16.clients.protocol.errors import ClientError
 from neurips16.serving import TritonServer
 from neurips16.serving.errors import ServingError
 from neurips16.serving.repository import prepare

@@ -10,7 +10,7 @@ from soak.findings import Finding
 from soak.repository import SLOW
 
 from neurips16.clients import AsyncClient, Timeout
-from neurips16.clients.errors import DeadlineExceededError
+from neurips16.clients.protocol.errors import DeadlineExceededError
 from neurips16.serving import TritonServer
 
 RUN_S = 1.5  # of the model, about

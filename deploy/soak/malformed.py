@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from neurips16.clients import ModelConfig
-from neurips16.clients.codec import DTYPES, infer
+from neurips16.clients.protocol.messages import DTYPES, infer
 
 Request = service_pb2.ModelInferRequest
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from neurips16.serving import TritonServer
-from neurips16.serving.binary import STUB
+from neurips16.serving.triton.installation import STUB
 
 SERVER = "the server"
 WARM_UP = 0.2  # of all requests: arenas and pools grow until every size has come by

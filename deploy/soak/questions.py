@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from gpu.check import values
 
-from neurips16.clients import codec
-from neurips16.clients.local import LocalClient
-from neurips16.clients.operations import single
+from neurips16.clients.protocol import messages
+from neurips16.clients.in_process import LocalClient
+from neurips16.clients.protocol.operation import single
 from neurips16.export.difference import compare
 from neurips16.export.spec import ModelSpec, TensorSpec, read_spec
-from neurips16.serving.binary import find_ops_library
+from neurips16.serving.triton.installation import find_ops_library
 from neurips16.serving.repository import newest_model
 
 Arrays = Mapping[str, np.ndarray]
@@ -81,7 +81,7 @@ def make_questions(
 
 def answered(local: LocalClient, model: str, inputs: Arrays, spec: ModelSpec) -> Question:
     """A question whose right answer is that of the model in this process."""
-    rpc = codec.infer(model, inputs)
+    rpc = messages.infer(model, inputs)
     local.run(single(rpc))  # the first run pays for memory
     began = time.perf_counter()
     answer = local.run(single(rpc))

@@ -18,7 +18,7 @@ from soak.repository import SLOW, TEXTS
 from tritonclient.grpc import service_pb2
 
 from neurips16.clients import Client, Retry
-from neurips16.clients.connection import MODEL_MAY_RETURN
+from neurips16.clients.protocol.connection import MODEL_MAY_RETURN
 from neurips16.serving import TritonServer
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"

@@ -12,7 +12,7 @@ import numpy as np
 from soak.questions import Question, weights
 
 from neurips16.clients import AsyncClient, Retry, Timeout
-from neurips16.clients.errors import RequestError, UnexpectedReplyError
+from neurips16.clients.protocol.errors import RequestError, UnexpectedReplyError
 
 ONCE = Retry(attempts=1)
 PAUSE_S = 0.02  # after an error: a server that is gone refuses thousands a second

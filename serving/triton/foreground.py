@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ServerFailedError
 from neurips16.serving.repository import prepare
-from neurips16.serving.triton import TritonServer
+from neurips16.serving.triton.server import TritonServer
 
 if TYPE_CHECKING:
-    from neurips16.serving.tls import ServerTLS
+    from neurips16.serving.triton.tls import ServerTLS
 
 logger = logging.getLogger("neurips16.serving")
 

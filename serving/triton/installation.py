@@ -18,7 +18,7 @@ from pathlib import Path
 
 from neurips16.serving.errors import MissingLibraryError, MissingTritonError, UnfitEnvironmentError, WrongNumpyError
 
-logger = logging.getLogger("neurips16.serving.binary")
+logger = logging.getLogger("neurips16.serving.triton.installation")
 
 DISTRIBUTION = "nvidia-pytriton"
 OPS_LIBRARY = "libneurips16_ops.so"

@@ -11,7 +11,7 @@ import re
 import threading
 from collections import deque
 
-logger = logging.getLogger("neurips16.serving.log")
+logger = logging.getLogger("neurips16.serving.triton.log")
 
 KEPT_LINES = 200
 _HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w./-]+:\d+\] ?(.*)")

@@ -8,7 +8,7 @@ import grpc
 import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
-from neurips16.serving.admin_token import GRPC_HEADER
+from neurips16.serving.triton.admin_token import GRPC_HEADER
 
 CALL_S = 5.0
 LOAD_S = 1800.0  # an accelerator may compile an engine while a model loads

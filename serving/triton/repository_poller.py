@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from neurips16.serving.control import ControlError, ServerControl
+from neurips16.serving.triton.management_client import ControlError, ServerControl
 from neurips16.serving.errors import ServingError
 
-logger = logging.getLogger("neurips16.serving.poll")
+logger = logging.getLogger("neurips16.serving.triton.repository_poller")
 
 Fingerprint = frozenset[tuple[str, int, int]]  # path, size and time of change of each file of a model
 

@@ -23,13 +23,13 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from neurips16.serving.admin_token import VARIABLE
-from neurips16.serving.binary import OPS_LIBRARY, TritonBinary, find_libpython, find_ops_library, package_folders
+from neurips16.serving.triton.admin_token import VARIABLE
+from neurips16.serving.triton.installation import OPS_LIBRARY, TritonBinary, find_libpython, find_ops_library, package_folders
 from neurips16.serving.errors import ServerFailedError
 
 PREFIX = "neurips16-serve-"
 SHARED_MEMORY = Path("/dev/shm")
-BACKEND_SOURCES = Path(__file__).parent / "backends"
+BACKEND_SOURCES = Path(__file__).parents[1] / "backends"
 
 
 class Runtime:

@@ -10,23 +10,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from neurips16.serving.address import accepts, claim_ports, reachable_host, settle_hosts
-from neurips16.serving.admin_token import check_token, make_token, restrictions, save_token
-from neurips16.serving.binary import check_packages, find_triton, gpu_usable
-from neurips16.serving.control import LOAD_S, ControlError, ModelState, ServerControl
+from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
+from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
+from neurips16.serving.triton.installation import check_packages, find_triton, gpu_usable
+from neurips16.serving.triton.management_client import LOAD_S, ControlError, ModelState, ServerControl
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
-from neurips16.serving.log import ServerLog
-from neurips16.serving.poll import Fingerprint, RepositoryPoller, look
-from neurips16.serving.process import ServerProcess
+from neurips16.serving.triton.log import ServerLog
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
+from neurips16.serving.triton.process import ServerProcess
 from neurips16.serving.repository import CONFIG_FILE, read_config
-from neurips16.serving.runtime import Runtime
-from neurips16.serving.supervisor import STANDS_FOR
-from neurips16.serving.watch import StubWatcher
+from neurips16.serving.triton.run_folder import Runtime
+from neurips16.serving.triton.supervisor import STANDS_FOR
+from neurips16.serving.triton.stub_watcher import StubWatcher
 
 if TYPE_CHECKING:
-    from neurips16.serving.tls import ControlAccess, ServerTLS
+    from neurips16.serving.triton.tls import ControlAccess, ServerTLS
 
-logger = logging.getLogger("neurips16.serving.triton")
+logger = logging.getLogger("neurips16.serving.triton.server")
 
 MODEL_CONTROLS = ("none", "explicit", "poll")
 READY_TIMEOUT_S = 120.0
@@ -169,7 +169,7 @@ class TritonServer:
             if not any((repository / model).is_dir() for repository in self.repositories):
                 raise RepositoryError(f"there is no model {model!r} in {', '.join(map(str, self.repositories))}")
         if self._tls is not None:
-            from neurips16.serving.tls import ControlAccess
+            from neurips16.serving.triton.tls import ControlAccess
 
             self._access = ControlAccess(self._tls)
         self.ports = claim_ports(self.hosts, self.ports)

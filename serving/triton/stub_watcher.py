@@ -20,10 +20,10 @@ from typing import Protocol
 
 import psutil
 
-from neurips16.serving.binary import STUB
-from neurips16.serving.runtime import SHARED_MEMORY
+from neurips16.serving.triton.installation import STUB
+from neurips16.serving.triton.run_folder import SHARED_MEMORY
 
-logger = logging.getLogger("neurips16.serving.watch")
+logger = logging.getLogger("neurips16.serving.triton.stub_watcher")
 
 POLL_S = 0.25  # a stub needs longer than this to become ready, so each one is seen alive first
 START_POLL_S = 0.05

@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from neurips16.clients.client import Client
 from neurips16.clients.command import main
-from neurips16.clients.connection import Retry, Timeout
+from neurips16.clients.protocol.connection import Retry, Timeout
 
 EMBEDDING_SIZE = 16
 ALPHABET = " !$&(),0123456789:<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz|~"

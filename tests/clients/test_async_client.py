@@ -5,11 +5,11 @@ import grpc
 import numpy as np
 import pytest
 
-from neurips16.clients import codec
+from neurips16.clients.protocol import messages
 from neurips16.clients.async_client import AsyncClient
 from neurips16.clients.client import Client
-from neurips16.clients.connection import Retry, Timeout
-from neurips16.clients.errors import (
+from neurips16.clients.protocol.connection import Retry, Timeout
+from neurips16.clients.protocol.errors import (
     ClientClosedError,
     DeadlineExceededError,
     InvalidRequestError,
@@ -76,7 +76,7 @@ def test_several_requests_under_way_but_bounded(server):
 
 def many():
     """An operation of a hundred calls in one group."""
-    return (yield (codec.infer("echo", {"a": [number]}) for number in range(100)))
+    return (yield (messages.infer("echo", {"a": [number]}) for number in range(100)))
 
 
 def test_one_failure_ends_the_group(server):

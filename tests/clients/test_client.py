@@ -8,11 +8,11 @@ import grpc
 import numpy as np
 import pytest
 
-from neurips16.clients import codec
+from neurips16.clients.protocol import messages
 from neurips16.clients.client import Client
-from neurips16.clients.codec import SequenceStep
-from neurips16.clients.connection import MODEL_MAY_RETURN, Retry, Timeout
-from neurips16.clients.errors import (
+from neurips16.clients.protocol.messages import SequenceStep
+from neurips16.clients.protocol.connection import MODEL_MAY_RETURN, Retry, Timeout
+from neurips16.clients.protocol.errors import (
     AccessDeniedError,
     ClientClosedError,
     DeadlineExceededError,
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_what_is_under_way(client, server, request):
 
 def many():
     """An operation of a hundred calls in one group."""
-    return (yield (codec.infer("echo", {"a": [number]}) for number in range(100)))
+    return (yield (messages.infer("echo", {"a": [number]}) for number in range(100)))
 
 
 def test_one_failure_ends_the_group(client, server):

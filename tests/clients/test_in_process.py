@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from neurips16.clients import Client, codec
-from neurips16.clients.errors import (
+from neurips16.clients.protocol.errors import (
     InvalidInputError,
     InvalidRequestError,
     ModelNotFoundError,
     UnsupportedError,
 )
-from neurips16.clients.local import LocalClient
-from neurips16.clients.operations import single
-from neurips16.clients.premises import rank
+from neurips16.clients.in_process import LocalClient
+from neurips16.clients.protocol.operation import single
+from neurips16.clients.tasks.rank_premises.calls import rank
 
 from .scoring_models import write_model, write_repository
 

@@ -24,12 +24,12 @@ def imported(statement):
 
 
 def test_clients_need_no_training_packages():
-    everything = imported("from neurips16.clients import *; import neurips16.clients.premises_command")
+    everything = imported("from neurips16.clients import *; import neurips16.clients.tasks.rank_premises.command")
     assert {"grpc", "numpy", "tritonclient"} <= everything
     assert not {"torch", "onnx", "onnxruntime", "lightning", "pytriton"} & everything
 
 
 def test_commands_import_nothing_heavy():
     assert not {"grpc", "numpy", "tritonclient", "torch"} & imported(
-        "import neurips16.clients.command, neurips16.clients.premises_command"
+        "import neurips16.clients.command, neurips16.clients.tasks.rank_premises.command"
     )

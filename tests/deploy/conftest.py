@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for deploy_tools
 from deploy_tools import CHART, DEPLOY, MODEL, ROOT, TOKEN, container, free_port
 
 if TYPE_CHECKING:
-    from neurips16.serving.process import ServerProcess
+    from neurips16.serving.triton.process import ServerProcess
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +64,9 @@ class Server:
 @contextlib.contextmanager
 def start(arguments: Sequence[str], certificates: Path, folder: Path) -> Iterator[Server]:
     """Triton from pip with the chart's own command line but for folders, addresses and ports; ready inside."""
-    from neurips16.serving.binary import find_triton
-    from neurips16.serving.process import ServerProcess
-    from neurips16.serving.runtime import Runtime
+    from neurips16.serving.triton.installation import find_triton
+    from neurips16.serving.triton.process import ServerProcess
+    from neurips16.serving.triton.run_folder import Runtime
 
     shutil.copytree(ROOT / "serving/models" / MODEL, folder / MODEL)
     ports = {old: str(free_port()) for old in ("8000", "8001", "8002")}

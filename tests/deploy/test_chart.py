@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from deploy_tools import ALERTS, CHART, COMPOSE, DASHBOARD, DEPLOY, container, load, one, options, restriction
 
-from neurips16.serving.admin_token import HEADER, PROTOCOLS
+from neurips16.serving.triton.admin_token import HEADER, PROTOCOLS
 
 KUBERNETES = ("1.27", "1.37")  # Chart.yaml's kubeVersion, and the newest
 ALL_ON = {

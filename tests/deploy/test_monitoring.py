@@ -213,7 +213,7 @@ def test_the_autoscaler_reads_the_queue_time(prometheus):
 @pytest.mark.triton
 def test_every_metric_that_is_named_is_tritons(triton):
     """Those of a GPU are not shown without one: the server's library has them in its text."""
-    from neurips16.serving.binary import find_triton
+    from neurips16.serving.triton.installation import find_triton
 
     named = {name for query in [*QUERIES.values(), *(rule["expr"] for rule in RULES)] for name in METRIC.findall(query)}
     with urllib.request.urlopen(f"http://{triton.metrics}/metrics") as answer:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from deploy_tools import MODEL, TOKEN
 
-from neurips16.serving.admin_token import GRPC_HEADER, HEADER
+from neurips16.serving.triton.admin_token import GRPC_HEADER, HEADER
 
 pytestmark = pytest.mark.triton
 

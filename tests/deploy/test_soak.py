@@ -34,7 +34,7 @@ from soak.repository import add_slow, add_texts, copy  # noqa: E402
 from soak.traffic import StalledError  # noqa: E402
 
 from neurips16.clients import Client, codec  # noqa: E402
-from neurips16.clients.errors import InvalidRequestError  # noqa: E402
+from neurips16.clients.protocol.errors import InvalidRequestError  # noqa: E402
 from neurips16.serving import TritonServer  # noqa: E402
 from neurips16.serving.repository import prepare  # noqa: E402
 
@@ -173,8 +173,8 @@ def test_every_kind_of_malformed_request_differs_from_the_good_one(questions):
     """In its bytes, so that what is refused is what was done to it; by every model that a kind fits."""
     from hypothesis import HealthCheck, given, settings
 
-    from neurips16.clients.local import LocalClient
-    from neurips16.clients.operations import single
+    from neurips16.clients.in_process import LocalClient
+    from neurips16.clients.protocol.operation import single
 
     local = LocalClient(MODELS)
     samples = []

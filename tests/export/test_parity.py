@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurips16.clients.errors import ClientError
+from neurips16.clients.protocol.errors import ClientError
 from neurips16.export.difference import compare
 from neurips16.export.errors import ParityError
 from neurips16.export.exporter import export_module

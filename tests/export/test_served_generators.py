@@ -12,8 +12,8 @@ import pytest
 
 from neurips16.clients import Client
 from neurips16.clients.command import main
-from neurips16.clients.errors import InvalidInputError
-from neurips16.clients.pictures import read_picture, write_picture
+from neurips16.clients.protocol.errors import InvalidInputError
+from neurips16.clients.media.picture_grid import read_picture, write_picture
 from neurips16.export.pipeline import run_export
 
 from .generator_checkpoints import dgn_am, disentangle, infogan, save

@@ -10,7 +10,7 @@ import pytest
 from serving_tools import eventually, infer, stubs
 from tritonclient.utils import InferenceServerException
 
-from neurips16.serving.admin_token import GRPC_HEADER
+from neurips16.serving.triton.admin_token import GRPC_HEADER
 
 pytestmark = pytest.mark.triton
 

@@ -352,7 +352,7 @@ class TestStates:
 
 
 def test_the_backend_itself_refuses_numpy_2(needs_triton, double_file, monkeypatch):
-    from neurips16.serving.binary import find_triton
+    from neurips16.serving.triton.installation import find_triton
 
     monkeypatch.syspath_prepend(str(find_triton().python_backend))
     try:

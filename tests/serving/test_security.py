@@ -23,10 +23,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from neurips16.clients import TLS, AsyncClient, Client, Retry
 from neurips16.clients.command import main
-from neurips16.clients.errors import TLSRefusedError
+from neurips16.clients.protocol.errors import TLSRefusedError
 from neurips16.serving import ServerTLS, TritonServer
-from neurips16.serving.address import settle_hosts
-from neurips16.serving.admin_token import GRPC_HEADER, HEADER, check_token, given_token, make_token
+from neurips16.serving.triton.address import settle_hosts
+from neurips16.serving.triton.admin_token import GRPC_HEADER, HEADER, check_token, given_token, make_token
 from neurips16.serving.errors import SecurityError
 
 ONCE = Retry(attempts=1)
@@ -323,7 +323,7 @@ def test_the_command_hands_all_of_it_on(monkeypatch, tmp_path, folder, authority
             seen.update(options)
             raise SecurityError("recorded")
 
-    monkeypatch.setattr("neurips16.serving.service.TritonServer", Recorder)
+    monkeypatch.setattr("neurips16.serving.triton.foreground.TritonServer", Recorder)
     token, file = make_token(), tmp_path / "token"
     file.touch(mode=0o600)
     file.write_text(token)

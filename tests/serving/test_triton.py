@@ -22,8 +22,8 @@ from tritonclient.utils import InferenceServerException
 
 from neurips16.serving import TritonServer
 from neurips16.serving import binary as binary_module
-from neurips16.serving.address import reachable_host
-from neurips16.serving.admin_token import GRPC_HEADER
+from neurips16.serving.triton.address import reachable_host
+from neurips16.serving.triton.admin_token import GRPC_HEADER
 from neurips16.serving.errors import (
     MissingTritonError,
     ModelFailedError,
@@ -32,7 +32,7 @@ from neurips16.serving.errors import (
     UnfitEnvironmentError,
     WrongNumpyError,
 )
-from neurips16.serving.runtime import PREFIX, Runtime, sweep
+from neurips16.serving.triton.run_folder import PREFIX, Runtime, sweep
 
 pytestmark = pytest.mark.triton
 
@@ -215,7 +215,7 @@ def test_nothing_outlives_the_program_that_started_it(needs_triton, repository, 
 
 
 def test_a_model_whose_process_dies_while_it_loads_is_named(needs_triton, repository, monkeypatch):
-    monkeypatch.setattr("neurips16.serving.watch.LOST_S", 1.0)
+    monkeypatch.setattr("neurips16.serving.triton.stub_watcher.LOST_S", 1.0)
     server = TritonServer(repository, **free_ports())
     server.start()
     try:
@@ -282,10 +282,10 @@ def test_an_unspecified_address_is_reached_by_loopback(listens, reached):
 
 
 def test_the_log_keeps_levels_and_last_lines(caplog):
-    from neurips16.serving.log import ServerLog
+    from neurips16.serving.triton.log import ServerLog
 
     log = ServerLog()
-    with caplog.at_level(logging.DEBUG, "neurips16.serving.log"):
+    with caplog.at_level(logging.DEBUG, "neurips16.serving.triton.log"):
         for line in (
             'I1122 22:26:23.747443 5724 cuda_memory_manager.cc:117] "quiet"',
             'E1122 22:26:23.747443 5724 server.cc:241] "loud"',

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neurips16.clients import codec
-from neurips16.clients.audio import Audio, sound_blocks
-from neurips16.clients.codec import ModelConfig, Operation
-from neurips16.clients.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol import messages
+from neurips16.clients.media.audio import Audio, sound_blocks
+from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
 
 MODEL = "sound_classifier"
 SHORTEST_S = 0.1  # in less, nothing can be told apart
@@ -187,11 +187,11 @@ def classify(
     """
     if top_k is not None and top_k < 1:
         raise InvalidInputError(f"top_k is at least 1, or None for all, got {top_k}")
-    (config,) = yield [codec.model_config(MODEL)]
+    (config,) = yield [messages.model_config(MODEL)]
     model = SoundModel.of(config)
     clip = _Clip(model, steps)
 
-    def requests() -> Iterator[codec.Rpc[None]]:
+    def requests() -> Iterator[messages.Rpc[None]]:
         batch: list[_Window] = []
         for window in clip.windows(sound_blocks(audio, sample_rate_hz, model.sample_rate_hz)):
             batch.append(window)
@@ -205,9 +205,9 @@ def classify(
     return clip.result(top_k)
 
 
-def _request(clip: _Clip, batch: list[_Window]) -> codec.Rpc[None]:
+def _request(clip: _Clip, batch: list[_Window]) -> messages.Rpc[None]:
     waveform = np.stack([window.samples for window in batch])
-    rpc = codec.infer(MODEL, {"waveform": waveform}, outputs=["step_probabilities", "step_weights"])
+    rpc = messages.infer(MODEL, {"waveform": waveform}, outputs=["step_probabilities", "step_weights"])
 
     def decode(reply: object) -> None:
         answer = rpc.decode(reply)
@@ -220,7 +220,7 @@ def _request(clip: _Clip, batch: list[_Window]) -> codec.Rpc[None]:
         for window, row, weight in zip(batch, probabilities, weights, strict=True):
             clip.add(window, row, weight)
 
-    return codec.Rpc(rpc.method, rpc.request, decode, kind=rpc.kind, model=rpc.model)
+    return messages.Rpc(rpc.method, rpc.request, decode, kind=rpc.kind, model=rpc.model)
 
 
 def _output(answer: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import typer
 from neurips16.clients.models_command import UrlOption
 
 if TYPE_CHECKING:
-    from neurips16.clients.sounds import SoundClassification, SoundTimeline
+    from neurips16.clients.tasks.classify_sound.calls import SoundClassification, SoundTimeline
 
 ROW_INCHES, SECONDS_PER_INCH, WIDEST_INCHES = 0.3, 1.0, 16.0
 
@@ -28,7 +28,7 @@ def classify_sound(
 ) -> None:
     """Say what can be heard in sound files; one that cannot be used is reported, and the others are answered."""
     from neurips16.clients.client import Client
-    from neurips16.clients.errors import InvalidAudioError, InvalidInputError
+    from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError
 
     if timeline is not None and len(audio) > 1:
         raise InvalidInputError(f"--timeline draws one file, got {len(audio)}: name one at a time")
@@ -72,7 +72,7 @@ def draw_timeline(timeline: SoundTimeline, duration_s: float, path: Path | Binar
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from neurips16.clients.errors import InvalidInputError
+    from neurips16.clients.protocol.errors import InvalidInputError
 
     count = len(timeline.labels)
     width = min(WIDEST_INCHES, max(6.0, 2.5 + duration_s / SECONDS_PER_INCH))

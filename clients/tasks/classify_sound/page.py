@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurips16.clients.page_parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
-from neurips16.clients.sounds import MODEL
+from neurips16.clients.page.parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
+from neurips16.clients.tasks.classify_sound.calls import MODEL
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,7 +31,7 @@ def listen(client: Client, sound: Dropped) -> tuple[str, Image | None, str]:
     """
     from PIL import Image
 
-    from neurips16.clients.sound_command import draw_timeline
+    from neurips16.clients.tasks.classify_sound.command import draw_timeline
 
     if sound is None:
         return "", None, ""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurips16.clients import codec
-from neurips16.clients.codec import ModelConfig, Operation
-from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
-from neurips16.clients.images import ImageSource, read_image
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.media.image_reading import ImageSource, read_image
 
 DETECTOR = "rfcn"
 OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
@@ -28,7 +28,7 @@ class Detection:
 
 def detection_labels(model: str = DETECTOR) -> Operation[tuple[str, ...]]:
     """Ask the server for the names of the classes that the detector knows, in their order."""
-    (config,) = yield [codec.model_config(model)]
+    (config,) = yield [messages.model_config(model)]
     return _labels(config)
 
 
@@ -52,7 +52,7 @@ def detect_all(
     if not 0 <= min_score <= 1:
         raise InvalidInputError(f"min_score is a probability, 0 to 1, got {min_score}")
     labels = yield from detection_labels(model)
-    answers = yield (codec.infer(model, {"image": read_image(image)[None]}, outputs=OUTPUTS) for image in images)
+    answers = yield (messages.infer(model, {"image": read_image(image)[None]}, outputs=OUTPUTS) for image in images)
     return [[d for d in _detections(answer, labels, model) if d.score >= min_score] for answer in answers]
 
 

@@ -12,7 +12,7 @@ import typer
 from neurips16.clients.models_command import UrlOption
 
 if TYPE_CHECKING:
-    from neurips16.clients.detection import Detection
+    from neurips16.clients.tasks.detect.calls import Detection
 
 SURE_ENOUGH = 0.5  # for people; programs get everything unless they ask otherwise
 IMAGES_AT_A_TIME = 32  # bounds what is kept in memory; answers come out after as many
@@ -38,7 +38,7 @@ def detect(
 ) -> None:
     """Find the objects on images: their labels, scores and boxes in pixels."""
     from neurips16.clients.client import Client
-    from neurips16.clients.detection import detect_all, detection_labels
+    from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 
     least = min_score if min_score is not None else 0.0 if as_json else SURE_ENOUGH
     drawn_from = min_score if min_score is not None else SURE_ENOUGH
@@ -72,9 +72,9 @@ def _print_found(path: Path, found: list[Detection]) -> None:
 
 
 def _draw(path: Path, found: list[Detection], labels: tuple[str, ...], target: Path) -> None:
-    from neurips16.clients.drawing import draw_detections
-    from neurips16.clients.errors import InvalidInputError
-    from neurips16.clients.images import read_image
+    from neurips16.clients.media.box_drawing import draw_detections
+    from neurips16.clients.protocol.errors import InvalidInputError
+    from neurips16.clients.media.image_reading import read_image
 
     picture = draw_detections(read_image(path), found, labels)
     try:

@@ -6,8 +6,8 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from neurips16.clients.detection import DETECTOR, detection_labels
-from neurips16.clients.page_parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
+from neurips16.clients.tasks.detect.calls import DETECTOR, detection_labels
+from neurips16.clients.page.parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,8 +31,8 @@ def find(client: Client, picture: Dropped, min_score: float) -> tuple[Image | No
     Raises:
         ClientError: the picture cannot be read, or the server does not answer.
     """
-    from neurips16.clients.drawing import draw_detections
-    from neurips16.clients.images import read_image
+    from neurips16.clients.media.box_drawing import draw_detections
+    from neurips16.clients.media.image_reading import read_image
 
     if picture is None:
         return None, "", ""

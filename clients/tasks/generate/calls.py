@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from neurips16.clients import codec
-from neurips16.clients.codec import ModelConfig, Operation
-from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
 
 INFOGAN, INFOGAN_ENCODER = "infogan", "infogan_encoder"
 SWAP, DECODER = "disentangle", "disentangle_decoder"
@@ -235,7 +235,7 @@ def all_units(model: str = DGN_AM) -> Operation[list[int]]:
 
 
 def _config(model: str) -> Operation[ModelConfig]:
-    (config,) = yield [codec.model_config(model)]
+    (config,) = yield [messages.model_config(model)]
     return config
 
 
@@ -249,7 +249,7 @@ def _infer_all(
     """Rows of any number, in requests of as many as the model takes at a time."""
     rows, size = len(next(iter(inputs.values()))), max(1, config.max_batch_size)
     answers = yield (
-        codec.infer(config.name, {k: v[start : start + size] for k, v in inputs.items()}, outputs=outputs)
+        messages.infer(config.name, {k: v[start : start + size] for k, v in inputs.items()}, outputs=outputs)
         for start in range(0, rows, size)
     )
     whole = {}

@@ -38,8 +38,8 @@ def infogan(
     With --traverse, each row is one category with one seed, and the code grows from left to right.
     """
     from neurips16.clients.client import Client
-    from neurips16.clients.generation import traversal
-    from neurips16.clients.pictures import grid
+    from neurips16.clients.tasks.generate.calls import traversal
+    from neurips16.clients.media.picture_grid import grid
 
     categories = None if category is None else [int(n) for n in _numbers(category, "category", whole=True)]
     others = None if continuous is None else _numbers(continuous, "continuous")
@@ -75,8 +75,8 @@ def disentangle(
     import numpy as np
 
     from neurips16.clients.client import Client
-    from neurips16.clients.generation import SWAP, swap_grid
-    from neurips16.clients.pictures import grid, read_picture
+    from neurips16.clients.tasks.generate.calls import SWAP, swap_grid
+    from neurips16.clients.media.picture_grid import grid, read_picture
 
     with Client(url) as client:
         channels = client.model_config(SWAP).inputs[0].dims[-1]
@@ -108,8 +108,8 @@ def dgn_am(
     import numpy as np
 
     from neurips16.clients.client import Client
-    from neurips16.clients.generation import all_units, preferred_inputs
-    from neurips16.clients.pictures import grid, write_animation
+    from neurips16.clients.tasks.generate.calls import all_units, preferred_inputs
+    from neurips16.clients.media.picture_grid import grid, write_animation
     from neurips16.clients.tables import print_table
 
     with Client(url) as client:
@@ -154,7 +154,7 @@ def dgn_am(
 
 
 def _write(output: Path, image: object, scale: int, quiet: bool = False) -> None:
-    from neurips16.clients.pictures import write_picture
+    from neurips16.clients.media.picture_grid import write_picture
 
     write_picture(output, image, scale=scale)  # type: ignore[arg-type]
     if not quiet:
@@ -162,7 +162,7 @@ def _write(output: Path, image: object, scale: int, quiet: bool = False) -> None
 
 
 def _numbers(text: str, option: str, *, whole: bool = False) -> list[float]:
-    from neurips16.clients.errors import InvalidInputError
+    from neurips16.clients.protocol.errors import InvalidInputError
 
     try:
         return [int(word) if whole else float(word) for word in text.split(",")]

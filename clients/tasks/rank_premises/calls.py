@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neurips16.clients import codec
-from neurips16.clients.codec import ModelConfig, Operation
-from neurips16.clients.errors import IndexMismatchError, InvalidInputError, UnexpectedReplyError
-from neurips16.clients.premise_index import PremiseIndex, best
-from neurips16.clients.statements import Statement, check_characters, parse_all
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.errors import IndexMismatchError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
+from neurips16.clients.tasks.rank_premises.statements import Statement, check_characters, parse_all
 
 CONJECTURE_ENCODER = "conjecture_encoder"
 PREMISE_ENCODER = "premise_encoder"
@@ -85,7 +85,7 @@ def premise_models() -> Operation[PremiseModels]:
     Raises:
         UnexpectedReplyError: they are not what `neurips16 export` makes of deepmath, or not of the same training run.
     """
-    configs = yield [codec.model_config(name) for name in (CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER)]
+    configs = yield [messages.model_config(name) for name in (CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER)]
     builds = {config.name: _parameter(config, "build") for config in configs}
     if len(set(builds.values())) > 1:
         said = ", ".join(f"{name} {build}" for name, build in builds.items())
@@ -123,8 +123,8 @@ def encode(
     batches = list(_batches(distinct, models, models.max_batch_sizes[model]))
     embeddings = np.empty((len(distinct), models.embedding_size), np.float32)
 
-    def request(batch: list[str]) -> codec.Rpc[None]:
-        rpc = codec.infer(model, {"text": _pad(batch, models)}, outputs=["embedding"])
+    def request(batch: list[str]) -> messages.Rpc[None]:
+        rpc = messages.infer(model, {"text": _pad(batch, models)}, outputs=["embedding"])
 
         def decode(reply: object) -> None:
             got = _output(rpc.decode(reply), model, "embedding", (len(batch), models.embedding_size))
@@ -132,7 +132,7 @@ def encode(
             if progress:
                 progress(len(batch))
 
-        return codec.Rpc(rpc.method, rpc.request, decode, kind=rpc.kind, model=model)
+        return messages.Rpc(rpc.method, rpc.request, decode, kind=rpc.kind, model=model)
 
     yield (request(batch) for batch in batches)
     return embeddings[[rows[code] for code in codes]]
@@ -143,7 +143,7 @@ def score(models: PremiseModels, conjecture: np.ndarray, premises: np.ndarray) -
     step = max(1, SCORE_BYTES_PER_REQUEST // (4 * models.embedding_size))
     blocks = [premises[start : start + step] for start in range(0, len(premises), step)]
     answers = yield (
-        codec.infer(RANKER, {"conjecture": conjecture[None], "premises": block[None]}, outputs=["scores"])
+        messages.infer(RANKER, {"conjecture": conjecture[None], "premises": block[None]}, outputs=["scores"])
         for block in blocks
     )
     scores = [_output(a, RANKER, "scores", (1, len(b)))[0] for a, b in zip(answers, blocks, strict=True)]
@@ -154,7 +154,7 @@ def output_weights(models: PremiseModels) -> Operation[np.ndarray]:
     """The last layer of the ranker, [D + 1]: the weights, then the bias."""
     size = models.embedding_size
     inputs = {"conjecture": np.zeros((1, size), np.float32), "premises": np.zeros((1, 1, size), np.float32)}
-    (answer,) = yield [codec.infer(RANKER, inputs, outputs=["output_weights"])]
+    (answer,) = yield [messages.infer(RANKER, inputs, outputs=["output_weights"])]
     return _output(answer, RANKER, "output_weights", (1, size + 1))[0]
 
 

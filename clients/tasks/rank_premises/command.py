@@ -14,8 +14,8 @@ import typer
 from neurips16.clients.models_command import JsonOption, UrlOption
 
 if TYPE_CHECKING:
-    from neurips16.clients.premises import PremiseRanking, RankedPremise
-    from neurips16.clients.statements import Statement
+    from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
+    from neurips16.clients.tasks.rank_premises.statements import Statement
 
 ConjectureOption = Annotated[
     Path, typer.Option("--conjecture", metavar="FILE", help="A file with one statement: fof(name, role, formula).")
@@ -37,7 +37,7 @@ def rank_premises(
     url: UrlOption = None,
 ) -> None:
     """Rank premises by how useful the model thinks each is to prove a conjecture."""
-    from neurips16.clients.statements import read_conjecture
+    from neurips16.clients.tasks.rank_premises.statements import read_conjecture
 
     ranking = _ranked(read_conjecture(conjecture), premises, index, url, top_k=top)
     if as_json:
@@ -53,8 +53,8 @@ def index_premises(
 ) -> None:
     """Encode premises once and keep them: makes an index, or adds to it the statements that it lacks."""
     from neurips16.clients.client import Client
-    from neurips16.clients.premises import grow_index
-    from neurips16.clients.statements import read_premises
+    from neurips16.clients.tasks.rank_premises.calls import grow_index
+    from neurips16.clients.tasks.rank_premises.statements import read_premises
 
     statements = read_premises(premises)
     with Client(url) as client, _progress(len(statements)) as advance:
@@ -79,9 +79,9 @@ def prove(
     The conjecture itself is never among them and, with an index that holds a statement of its name, neither is
     anything after that statement: in a library, later statements may be proved with earlier ones.
     """
-    from neurips16.clients.prover import find_prover
-    from neurips16.clients.prover import prove as run_prover
-    from neurips16.clients.statements import read_conjecture
+    from neurips16.clients.tasks.rank_premises.prover import find_prover
+    from neurips16.clients.tasks.rank_premises.prover import prove as run_prover
+    from neurips16.clients.tasks.rank_premises.statements import read_conjecture
 
     find_prover()
     tops = _numbers(top)
@@ -123,7 +123,7 @@ def prove(
 
 
 def _numbers(text: str) -> list[int]:
-    from neurips16.clients.errors import InvalidInputError
+    from neurips16.clients.protocol.errors import InvalidInputError
 
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
@@ -142,10 +142,10 @@ def _ranked(
 ) -> PremiseRanking:
     """Rank the premises of a file or of an index, whichever was named, and say what was not read to the end."""
     from neurips16.clients.client import Client
-    from neurips16.clients.errors import InvalidInputError
-    from neurips16.clients.premise_index import PremiseIndex
-    from neurips16.clients.premises import rank
-    from neurips16.clients.statements import read_premises
+    from neurips16.clients.protocol.errors import InvalidInputError
+    from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+    from neurips16.clients.tasks.rank_premises.calls import rank
+    from neurips16.clients.tasks.rank_premises.statements import read_premises
 
     candidates: list[Statement] | PremiseIndex
     if premises is not None and index is None:

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurips16.clients.page_parts import Setup, Tab, answer_text, answering, table
-from neurips16.clients.premises import CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER
-from neurips16.clients.statements import Statement, parse_lines
+from neurips16.clients.page.parts import Setup, Tab, answer_text, answering, table
+from neurips16.clients.tasks.rank_premises.calls import CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER
+from neurips16.clients.tasks.rank_premises.statements import Statement, parse_lines
 
 if TYPE_CHECKING:
     from neurips16.clients.client import Client

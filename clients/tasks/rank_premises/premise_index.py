@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from neurips16.clients.errors import IndexDamagedError, InvalidInputError
-from neurips16.clients.statements import Statement
+from neurips16.clients.protocol.errors import IndexDamagedError, InvalidInputError
+from neurips16.clients.tasks.rank_premises.statements import Statement
 
 FORMAT = 1
 MANIFEST = "index.json"

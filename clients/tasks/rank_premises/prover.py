@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from neurips16.clients.errors import InvalidInputError, ProverError, ProverMissingError
-from neurips16.clients.statements import Statement, parse_all
-from neurips16.clients.tptp import used_axioms, write_problem
+from neurips16.clients.protocol.errors import InvalidInputError, ProverError, ProverMissingError
+from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
+from neurips16.clients.tasks.rank_premises.tptp import used_axioms, write_problem
 
 PROVER = "eprover"
 MEMORY_MB = 2048

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from neurips16.clients.errors import InvalidInputError, InvalidStatementError
+from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError
 
 _WRAPPER = re.compile(
     r"\s*fof\s*\(\s*(?P<name>'(?:[^'\\]|\\.)*'|[^\s,()']+)\s*,\s*(?P<role>\w+)\s*,(?P<formula>.*)\)\s*\.\s*",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from neurips16.clients.statements import Statement
+from neurips16.clients.tasks.rank_premises.statements import Statement
 
 _NAME = re.compile(r"[a-z][A-Za-z0-9_]*|[0-9]+|'(?:[^'\\]|\\.)+'")
 # Quoted atoms come first, so that a numeral inside one is left alone.

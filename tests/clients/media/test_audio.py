@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import soxr
 
-from neurips16.clients.audio import BLOCK_FRAMES, sound_blocks
-from neurips16.clients.errors import InvalidAudioError, InvalidInputError
+from neurips16.clients.media.audio import BLOCK_FRAMES, sound_blocks
+from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError
 
 RATE = 22_050
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEMO, MODELS = ROOT / "deploy/demo", ROOT / "serving/models"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
 PACKAGES = {"pytriton": "serving", "gradio": "page", "playwright": "dev"}
@@ -43,7 +43,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server():
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.server import TritonServer
 
     with TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server:
         yield server

@@ -16,18 +16,18 @@ import soundfile
 from PIL import Image
 
 from neurips16.clients import Client, page_generation
-from neurips16.clients.codec import ModelStatus
-from neurips16.clients.connection import Retry
-from neurips16.clients.errors import InvalidImageError, InvalidInputError
-from neurips16.clients.generation import InputRange
-from neurips16.clients.page_detection import find
-from neurips16.clients.page_parts import Setup, animation, answering, refusal, table
-from neurips16.clients.page_premises import rank
-from neurips16.clients.page_sounds import listen
+from neurips16.clients.protocol.messages import ModelStatus
+from neurips16.clients.protocol.connection import Retry
+from neurips16.clients.protocol.errors import InvalidImageError, InvalidInputError
+from neurips16.clients.tasks.generate.calls import InputRange
+from neurips16.clients.tasks.detect.page import find
+from neurips16.clients.page.parts import Setup, animation, answering, refusal, table
+from neurips16.clients.tasks.rank_premises.page import rank
+from neurips16.clients.tasks.classify_sound.page import listen
 
 from .test_generation import SIDE, Models
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "deploy/demo"
 needs_page = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the page extra")
 
@@ -77,7 +77,7 @@ def built(client, examples=None):
     """The page, made within an event loop: outside of one, Gradio makes its own and leaves them open."""
 
     async def build():
-        from neurips16.clients.page import build_page
+        from neurips16.clients.page.app import build_page
 
         return build_page(client, examples)
 
@@ -245,7 +245,7 @@ def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
 
 @needs_page
 def test_a_task_without_its_model_says_so(artist, models, monkeypatch):
-    from neurips16.clients.page import TABS
+    from neurips16.clients.page.app import TABS
 
     present = [*loaded("rfcn"), ModelStatus("infogan", "1", ready=False, reason="unloaded")]
     monkeypatch.setattr(artist, "models", lambda: present)

@@ -8,8 +8,8 @@ import grpc.aio
 import pytest
 
 from neurips16.clients.client import Client
-from neurips16.clients.connection import TLS, Address, Connection, Retry, Timeout
-from neurips16.clients.errors import InvalidInputError
+from neurips16.clients.protocol.connection import TLS, Address, Connection, Retry, Timeout
+from neurips16.clients.protocol.errors import InvalidInputError
 
 
 @pytest.mark.parametrize(

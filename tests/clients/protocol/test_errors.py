@@ -3,7 +3,7 @@ import inspect
 import grpc
 import pytest
 
-from neurips16.clients import errors
+from neurips16.clients.protocol import errors
 
 OWN = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients import codec
-from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
 
-NUMERIC = [dtype for dtype, _ in codec.DTYPES.values() if dtype.kind != "O"]
+NUMERIC = [dtype for dtype, _ in messages.DTYPES.values() if dtype.kind != "O"]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 
 
@@ -21,7 +21,7 @@ def reply_of(name, datatype, shape, raw):
 
 def through(array):
     """An array as the other side would send it back."""
-    return codec.decode_answer(reply_of("x", *codec.encode_tensor("x", array)))["x"]
+    return messages.decode_answer(reply_of("x", *messages.encode_tensor("x", array)))["x"]
 
 
 @given(st.sampled_from(NUMERIC).flatmap(lambda dtype: hnp.arrays(dtype, SHAPES)))
@@ -53,12 +53,12 @@ def test_lists_and_unicode_arrays_are_taken():
 @pytest.mark.parametrize("value", [np.zeros(2, np.complex64), np.zeros(2, "datetime64[s]"), np.zeros(2, np.longdouble)])
 def test_dtypes_that_the_protocol_lacks(value):
     with pytest.raises(InvalidInputError, match="'x' has dtype"):
-        codec.encode_tensor("x", value)
+        messages.encode_tensor("x", value)
 
 
 def test_mixed_objects():
     with pytest.raises(InvalidInputError, match="mixes texts with int"):
-        codec.encode_tensor("x", np.array(["a", 1], np.object_))
+        messages.encode_tensor("x", np.array(["a", 1], np.object_))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_servers_that_answer_with_typed_contents(datatype, field, values, dtype)
     reply = service_pb2.ModelInferResponse()
     tensor = reply.outputs.add(name="x", datatype=datatype, shape=[1, 2])
     getattr(tensor.contents, field).extend(values)
-    got = codec.decode_answer(reply)["x"]
+    got = messages.decode_answer(reply)["x"]
     assert got.dtype == dtype
     assert got.tolist() == [values]
 
@@ -95,34 +95,34 @@ def test_servers_that_answer_with_typed_contents(datatype, field, values, dtype)
 )
 def test_replies_that_contradict_themselves(datatype, shape, raw, text):
     with pytest.raises(UnexpectedReplyError, match=text):
-        codec.decode_answer(reply_of("x", datatype, shape, raw))
+        messages.decode_answer(reply_of("x", datatype, shape, raw))
 
 
 def test_reply_with_too_few_contents():
     reply = reply_of("x", "FP32", [1], b"\0" * 4)
     reply.outputs.add(name="y", datatype="FP32", shape=[1])
     with pytest.raises(UnexpectedReplyError, match="names 2 outputs and carries 1"):
-        codec.decode_answer(reply)
+        messages.decode_answer(reply)
 
 
 def test_request_of_a_sequence():
-    rpc = codec.infer("m", {}, sequence=codec.SequenceStep(7, start=True))
+    rpc = messages.infer("m", {}, sequence=messages.SequenceStep(7, start=True))
     assert rpc.request.parameters["sequence_id"].int64_param == 7
     assert rpc.request.parameters["sequence_start"].bool_param
     assert not rpc.request.parameters["sequence_end"].bool_param
     assert rpc.repeatable
-    named = codec.infer("m", {}, sequence=codec.SequenceStep("call-7", end=True))
+    named = messages.infer("m", {}, sequence=messages.SequenceStep("call-7", end=True))
     assert named.request.parameters["sequence_id"].string_param == "call-7"
     assert named.request.parameters["sequence_end"].bool_param
     assert not named.repeatable
     with pytest.raises(InvalidInputError, match="id"):
-        codec.SequenceStep(0)
-    assert not codec.infer("m", {}).request.parameters
+        messages.SequenceStep(0)
+    assert not messages.infer("m", {}).request.parameters
 
 
 def test_versions_of_a_model_are_in_their_order():
     reply = service_pb2.RepositoryIndexResponse()
     for name, version in (("b", "10"), ("b", "2"), ("a", "1")):
         reply.models.add(name=name, version=version, state="READY")
-    statuses = codec.models().decode(reply)
+    statuses = messages.models().decode(reply)
     assert [(s.name, s.version) for s in statuses] == [("a", "1"), ("b", "2"), ("b", "10")]

@@ -1,10 +1,10 @@
 import grpc
 import pytest
 
-from neurips16.clients import codec
-from neurips16.clients.connection import Connection, Retry, Timeout
-from neurips16.clients.errors import DeadlineExceededError, ServerUnavailableError
-from neurips16.clients.operations import Attempts
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.connection import Connection, Retry, Timeout
+from neurips16.clients.protocol.errors import DeadlineExceededError, ServerUnavailableError
+from neurips16.clients.protocol.operation import Attempts
 
 
 class Failed(grpc.RpcError):
@@ -31,7 +31,7 @@ UNAVAILABLE = Failed(grpc.StatusCode.UNAVAILABLE)
 def attempts(rpc=None, retry=None, timeout=None):
     clock = Clock()
     connection = Connection.of("there:1", retry=retry or Retry(3, 1.0, 4.0), timeout=timeout or Timeout(60, 10))
-    return Attempts(rpc or codec.infer("m", {}), connection, clock=clock), clock
+    return Attempts(rpc or messages.infer("m", {}), connection, clock=clock), clock
 
 
 def test_a_call_has_one_deadline_for_all_its_attempts():
@@ -41,8 +41,8 @@ def test_a_call_has_one_deadline_for_all_its_attempts():
     assert these.remaining_s() == pytest.approx(15)
     clock.now += 100
     assert 0 < these.remaining_s() < 0.01
-    assert attempts(codec.server_ready())[0].remaining_s() == pytest.approx(10)
-    assert attempts(codec.infer("m", {}, timeout_s=3))[0].remaining_s() == pytest.approx(3)
+    assert attempts(messages.server_ready())[0].remaining_s() == pytest.approx(10)
+    assert attempts(messages.infer("m", {}, timeout_s=3))[0].remaining_s() == pytest.approx(3)
 
 
 def test_unavailable_is_tried_again_as_often_as_said():
@@ -69,8 +69,8 @@ def test_nothing_else_is_tried_again():
 
 
 def test_a_later_step_of_a_sequence_is_never_done_twice():
-    these, _ = attempts(codec.infer("m", {}, sequence=codec.SequenceStep(1)))
+    these, _ = attempts(messages.infer("m", {}, sequence=messages.SequenceStep(1)))
     with pytest.raises(ServerUnavailableError):
         these.delay_s(UNAVAILABLE)
-    first, _ = attempts(codec.infer("m", {}, sequence=codec.SequenceStep(1, start=True)))
+    first, _ = attempts(messages.infer("m", {}, sequence=messages.SequenceStep(1, start=True)))
     assert first.delay_s(UNAVAILABLE) >= 0

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from neurips16.clients import TLS, AsyncClient, Client, Retry
-from neurips16.clients.errors import InvalidInputError, ServerUnavailableError, TLSRefusedError
+from neurips16.clients.protocol.errors import InvalidInputError, ServerUnavailableError, TLSRefusedError
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
 ONCE = Retry(attempts=1)

@@ -12,8 +12,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from neurips16.clients import score_command
-from neurips16.clients.score import Progress
+from neurips16.clients.scoring import command as score_command
+from neurips16.clients.scoring.job import Progress
 
 from .scoring_models import STATEMENTS
 

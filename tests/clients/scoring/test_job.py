@@ -15,26 +15,26 @@ import pytest
 import soundfile
 from PIL import Image
 
-from neurips16.clients.connection import Connection
-from neurips16.clients.detection import detect
-from neurips16.clients.errors import InvalidInputError, ScoringError
-from neurips16.clients.local import LocalClient
-from neurips16.clients.premises import encode, premise_models, rank
-from neurips16.clients.score import score
-from neurips16.clients.score_tasks import (
+from neurips16.clients.protocol.connection import Connection
+from neurips16.clients.tasks.detect.calls import detect
+from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
+from neurips16.clients.in_process import LocalClient
+from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank
+from neurips16.clients.scoring.job import score
+from neurips16.clients.scoring.tasks import (
     ClassifyImageTask,
     ClassifySoundTask,
     DetectTask,
     EmbedTask,
     RankPremisesTask,
 )
-from neurips16.clients.score_worker import InProcess, ShardWorker, ThroughServer
-from neurips16.clients.sounds import classify
-from neurips16.clients.statements import Statement, parse_all
+from neurips16.clients.scoring.worker import InProcess, ShardWorker, ThroughServer
+from neurips16.clients.tasks.classify_sound.calls import classify
+from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
 
 from .scoring_models import LABELS, RATE, STATEMENTS, write_repository
 
-score_module = importlib.import_module("neurips16.clients.score")
+score_module = importlib.import_module("neurips16.clients.scoring.job")
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from neurips16.clients.errors import InvalidInputError
-from neurips16.clients.score_output import ScoreOutput
-from neurips16.clients.score_sources import Source, cut_into_shards, fetch, read_shard
+from neurips16.clients.protocol.errors import InvalidInputError
+from neurips16.clients.scoring.output import ScoreOutput
+from neurips16.clients.scoring.sources import Source, cut_into_shards, fetch, read_shard
 
 ROWS = 2500
 

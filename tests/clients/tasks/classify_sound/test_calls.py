@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients import codec
-from neurips16.clients.codec import ModelConfig
-from neurips16.clients.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
-from neurips16.clients.sounds import MODEL, SoundClass, SoundModel, classify
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.tasks.classify_sound.calls import MODEL, SoundClass, SoundModel, classify
 
 RATE, WINDOW, STEP = 22_050, 110_250, 8_192
 STEPS = 13  # of a window
@@ -57,7 +57,7 @@ class Server:
             outputs = self.change(outputs)
         reply = service_pb2.ModelInferResponse(model_name=MODEL)
         for name, value in outputs.items():
-            reply.outputs.add(name=name, datatype=codec.encode_tensor(name, value)[0], shape=value.shape)
+            reply.outputs.add(name=name, datatype=messages.encode_tensor(name, value)[0], shape=value.shape)
             reply.raw_output_contents.append(value.tobytes())
         return rpc.decode(reply)
 

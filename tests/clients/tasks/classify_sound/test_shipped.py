@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from neurips16.clients import AsyncClient, Client
-from neurips16.clients.errors import RequestError
+from neurips16.clients.protocol.errors import RequestError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 MODELS = ROOT / "serving/models"
 SAMPLES = sorted((ROOT / "deploy/demo/sounds").glob("*.ogg"))
 RATE = 22_050
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def url():
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.server import TritonServer
 
     with TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server:
         yield server.url

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from neurips16.clients import AsyncClient, Client
-from neurips16.clients.detection import detect_all, detection_labels
-from neurips16.clients.images import read_image
+from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
+from neurips16.clients.media.image_reading import read_image
 
-MODELS = Path(__file__).parents[2] / "serving/models"
+MODELS = Path(__file__).parents[4] / "serving/models"
 pytestmark = [
     pytest.mark.triton,
     pytest.mark.slow,
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def url():
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.server import TritonServer
 
     with TritonServer(MODELS, models=["rfcn"], grpc_port=0, http_port=None, metrics_port=None) as server:
         yield server.url

@@ -9,7 +9,7 @@ import pytest
 from tritonclient.grpc import model_config_pb2
 
 from neurips16.clients import AsyncClient, Client, codec, generation
-from neurips16.clients.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
 
 SIDE = 6
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from neurips16.clients import Client
-from neurips16.clients.generation import all_units, preferred_inputs, swap_grid
+from neurips16.clients.tasks.generate.calls import all_units, preferred_inputs, swap_grid
 
-MODELS = Path(__file__).parents[2] / "serving/models"
+MODELS = Path(__file__).parents[4] / "serving/models"
 GENERATORS = ("infogan", "infogan_encoder", "disentangle", "disentangle_decoder", "dgn_am")
 MISSING = [name for name in GENERATORS if not (MODELS / name).is_dir()]
 pytestmark = [
@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def client():
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.server import TritonServer
 
     with (
         TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neurips16.clients import AsyncClient, Statement
-from neurips16.clients.errors import (
+from neurips16.clients.protocol.errors import (
     InvalidInputError,
     InvalidStatementError,
     ModelNotFoundError,

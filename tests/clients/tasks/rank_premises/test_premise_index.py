@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neurips16.clients import premise_index, premises
-from neurips16.clients.errors import IndexMismatchError, InvalidInputError, InvalidStatementError
-from neurips16.clients.premise_index import PremiseIndex, best
-from neurips16.clients.statements import parse_all
+from neurips16.clients.tasks.rank_premises import premise_index
+
+from neurips16.clients.tasks.rank_premises import calls as premises
+from neurips16.clients.protocol.errors import IndexMismatchError, InvalidInputError, InvalidStatementError
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
+from neurips16.clients.tasks.rank_premises.statements import parse_all
 
 SIZE = 6
 GOAL = "fof(t9_demo, axiom, (! [A] : r1(A, k1_demo)) )."

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from neurips16.clients.errors import InvalidInputError, ProverError, ProverMissingError
-from neurips16.clients.prover import find_prover, prove
+from neurips16.clients.protocol.errors import InvalidInputError, ProverError, ProverMissingError
+from neurips16.clients.tasks.rank_premises.prover import find_prover, prove
 
 needs_e = pytest.mark.skipif(shutil.which("eprover") is None, reason="needs the E prover: apt-get install eprover")
 GOAL = "fof(goal, axiom, (! [A] : (p(A, 1) => r(A, 1)) ) )."

@@ -10,7 +10,7 @@ import pytest
 
 from neurips16.clients import AsyncClient, Client, PremiseIndex, Statement, premises
 
-MODELS = Path(__file__).parents[2] / "serving/models"
+MODELS = Path(__file__).parents[4] / "serving/models"
 pytestmark = [
     pytest.mark.triton,
     pytest.mark.slow,
@@ -32,7 +32,7 @@ OTHERS = [
 
 @pytest.fixture(scope="module")
 def url():
-    from neurips16.serving.triton import TritonServer
+    from neurips16.serving.triton.server import TritonServer
 
     with TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server:
         yield server.url

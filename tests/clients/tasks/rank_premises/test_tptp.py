@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurips16.clients.statements import Statement, parse_all
-from neurips16.clients.tptp import find_numerals, rename_numerals, used_axioms, write_problem
+from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
+from neurips16.clients.tasks.rank_premises.tptp import find_numerals, rename_numerals, used_axioms, write_problem
 
 WORD = re.compile(r"[A-Za-z0-9_]+")
 

@@ -1,0 +1,1 @@
+"""Images and sounds: read from files, drawn into pictures."""

@@ -1,0 +1,1 @@
+"""Scores collections offline: sources, shards, workers, output."""

@@ -1,0 +1,1 @@
+"""Names what can be heard."""

@@ -1,0 +1,1 @@
+"""Generates images of codes, styles and units."""

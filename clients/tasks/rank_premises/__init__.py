@@ -1,0 +1,1 @@
+"""Ranks the premises that help to prove a conjecture."""
