@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neurips16.clients.async_client import AsyncClient
     from neurips16.clients.client import Client
-    from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, SequenceStep, TensorInfo
     from neurips16.clients.protocol.connection import TLS, Retry, Timeout
-    from neurips16.clients.tasks.detect.calls import Detection
     from neurips16.clients.protocol.errors import ClientError
-    from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
-    from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
-    from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
-    from neurips16.clients.tasks.rank_premises.prover import ProofResult
+    from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, SequenceStep, TensorInfo
     from neurips16.clients.tasks.classify_sound.calls import SoundClass, SoundClassification, SoundTimeline
+    from neurips16.clients.tasks.detect.calls import Detection
+    from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+    from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
+    from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+    from neurips16.clients.tasks.rank_premises.prover import ProofResult
     from neurips16.clients.tasks.rank_premises.statements import Statement
 
 _MODULES = {

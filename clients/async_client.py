@@ -13,21 +13,20 @@ import grpc.aio
 import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients.protocol import messages
-
-from neurips16.clients.tasks.generate import calls as generation
 from neurips16.clients.media.audio import Audio
-from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
-from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
-from neurips16.clients.tasks.detect.calls import Detection, detect
-from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
-from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
-from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
 from neurips16.clients.media.image_reading import ImageSource
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
+from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
-from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
-from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, rank
+from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
 from neurips16.clients.tasks.classify_sound.calls import SoundClassification, classify
+from neurips16.clients.tasks.detect.calls import Detection, detect
+from neurips16.clients.tasks.generate import calls as generation
+from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, rank
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
 from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")

@@ -22,7 +22,6 @@ from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.messages import Operation
 from neurips16.clients.protocol.errors import (
     ClientError,
     InvalidInputError,
@@ -32,6 +31,7 @@ from neurips16.clients.protocol.errors import (
     ServerError,
     UnsupportedError,
 )
+from neurips16.clients.protocol.messages import Operation
 
 T = TypeVar("T")
 

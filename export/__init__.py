@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         SignatureError,
         SystemRegistryError,
     )
-    from neurips16.export.exporter import export_module
-    from neurips16.export.parity import check_parity
+    from neurips16.export.graph.exporter import export_module
+    from neurips16.export.parity.check import check_parity
+    from neurips16.export.parity.report import ParityReport, check_metrics
     from neurips16.export.registry import ExportedModel, Station, System, register
-    from neurips16.export.report import ParityReport, check_metrics
     from neurips16.export.session import make_session
     from neurips16.export.spec import (
         EXACT,
@@ -49,7 +49,7 @@ _MODULES = {
     "Op": "spec",
     "OperatorError": "errors",
     "ParityError": "errors",
-    "ParityReport": "report",
+    "ParityReport": "parity.report",
     "PublishError": "errors",
     "SessionError": "errors",
     "SignatureError": "errors",
@@ -60,10 +60,10 @@ _MODULES = {
     "SystemRegistryError": "errors",
     "TensorSpec": "spec",
     "Tolerance": "spec",
-    "check_metrics": "report",
-    "check_parity": "parity",
+    "check_metrics": "parity.report",
+    "check_parity": "parity.check",
     "embed_spec": "spec",
-    "export_module": "exporter",
+    "export_module": "graph.exporter",
     "make_session": "session",
     "read_spec": "spec",
     "register": "registry",

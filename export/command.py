@@ -26,7 +26,7 @@ def export(
     ] = False,
 ) -> None:
     """Export a checkpoint, check it against torch, and publish it; a model that fails is not published."""
-    from neurips16.export.pipeline import run_export
+    from neurips16.export.run_export import run_export
 
     for folder in run_export(system, checkpoint, repository, data=data, url=url, inline=inline):
         typer.echo(f"published {folder}")
@@ -48,8 +48,8 @@ def evaluate(
     A system may have options of its own: an unknown one lists them.
     """
     from neurips16.clients.tables import print_table
-    from neurips16.export.pipeline import parse_options
     from neurips16.export.registry import Station, get
+    from neurips16.export.run_export import parse_options
 
     chosen = get(system)
     options = parse_options(context.args, chosen)

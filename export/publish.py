@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from neurips16.export.errors import PublishError
-from neurips16.export.report import ParityReport, file_sha256
+from neurips16.export.parity.report import ParityReport, file_sha256
 from neurips16.export.spec import ModelSpec, read_spec
 
 MODEL_FILE = "model.onnx"

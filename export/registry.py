@@ -1,8 +1,9 @@
 """How a system says that it can be exported and evaluated.
 
-The module ``export/<system>.py`` calls `register` once, at import; a package of a user's own does the same in a module
-that it names as an entry point of the group ``neurips16.exports`` (the group ``neurips16.systems`` is training's, and
-its entries are what can be trained). Nothing lists the systems: asking for one by name imports its module.
+The module ``export/systems/SYSTEM.py``, or a package there, calls `register` once, at import; a package of a user's own
+does the same in a module that it names as an entry point of the group ``neurips16.exports`` (the group
+``neurips16.systems`` is training's, and its entries are what can be trained). Nothing lists the systems: asking for one
+by name imports its module.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 GROUP = "neurips16.exports"
-PACKAGE = "neurips16.export"
+PACKAGE = "neurips16.export.systems"
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,7 @@ def get(name: str) -> System:
 def names() -> list[str]:
     """The names of all systems, sorted. Imports every module of the room: for listings and error texts."""
     for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__):
-        if not module.ispkg:
-            importlib.import_module(f"{PACKAGE}.{module.name}")
+        importlib.import_module(f"{PACKAGE}.{module.name}")
     for entry in entry_points(group=GROUP):
         entry.load()
     return sorted(_systems)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neurips16.export.errors import EvaluationError
-from neurips16.export.exporter import export_module
+from neurips16.export.graph.exporter import export_module
 from neurips16.export.ops import library_path
-from neurips16.export.parity import check_parity
+from neurips16.export.parity.check import check_parity
+from neurips16.export.parity.report import ParityReport
 from neurips16.export.publish import MODEL_FILE, publish
 from neurips16.export.registry import ExportedModel, Station, System, get
-from neurips16.export.report import ParityReport
 
 
 def run_export(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurips16.serving.errors import ServingError
-    from neurips16.serving.triton.tls import ServerTLS
     from neurips16.serving.triton.server import TritonServer
+    from neurips16.serving.triton.tls import ServerTLS
 
 _HOMES = {"ServerTLS": "triton.tls", "ServingError": "errors", "TritonServer": "triton.server"}
 

@@ -72,8 +72,8 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
 ) -> None:
     """Serve model repositories with Triton, until Ctrl-C or SIGTERM."""
-    from neurips16.serving.triton.admin_token import given_token
     from neurips16.serving.errors import SecurityError
+    from neurips16.serving.triton.admin_token import given_token
     from neurips16.serving.triton.foreground import Service
 
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from neurips16.serving.errors import ServerFailedError, ServingError
 from neurips16.serving.triton.installation import (
     OPS_LIBRARY,
     OPS_LIBRARY_VARIABLE,
@@ -18,7 +19,6 @@ from neurips16.serving.triton.installation import (
     find_ops_library,
     find_triton,
 )
-from neurips16.serving.errors import ServerFailedError, ServingError
 from neurips16.serving.triton.run_folder import SHARED_MEMORY
 
 MIN_SHARED_MEMORY_BYTES = 64 << 20  # Docker's default; each model instance starts with 1 MiB and grows by its tensors

@@ -93,12 +93,20 @@ def test_the_backend_that_the_server_runs_imports_nothing_of_ours() -> None:
         ("neurips16.training.x", "from ..export import spec", ["neurips16.export.spec"]),
         ("neurips16.training.x", "from .layers import conv\nimport torch", []),
         ("neurips16.clients.x", "def f():\n    from torch import nn", ["torch.nn"]),
-        ("neurips16.clients.x", "import_module('neurips16.serving.triton.server')", ["neurips16.serving.triton.server"]),
+        (
+            "neurips16.clients.x",
+            "import_module('neurips16.serving.triton.server')",
+            ["neurips16.serving.triton.server"],
+        ),
         ("neurips16.serving.x", "from neurips16.export.spec import ModelSpec", []),
         ("neurips16.serving.x", "from neurips16.export import spec", []),
         ("neurips16.serving.x", "from neurips16.export.publish import publish", ["neurips16.export.publish.publish"]),
         ("neurips16.serving.x", "import neurips16.clients", ["neurips16.clients"]),
-        ("neurips16.export.x", "from neurips16.training.deepmath import A\nfrom neurips16.clients import B", []),
+        (
+            "neurips16.export.x",
+            "from neurips16.training.systems.deepmath.network import A\nfrom neurips16.clients import B",
+            [],
+        ),
         ("neurips16.export.x", "import neurips16.serving", ["neurips16.serving"]),
         (
             "neurips16.export.ops.y",

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from neurips16.training.data.mnist_module import ImageBatch
+from neurips16.training.data.mnist.module import ImageBatch
 from neurips16.training.system import SystemModule
 
 

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from neurips16.training.data.audio import read_waveform
-from neurips16.training.data.esc50 import Clip, SoundSet, read_sound_set
+from neurips16.training.data.esc50.reader import Clip, SoundSet, read_sound_set
 from neurips16.training.errors import DataError, UnknownSystemError
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
 from neurips16.training.metrics.sound_classification import classification_metrics, confusion_matrix
 from neurips16.training.run import run_training
-from neurips16.training.sound_classifier import SoundClassifier
 from neurips16.training.system import load_module
+from neurips16.training.systems.sound_classifier.network import SoundClassifier
 
 RESULTS = "cross_validation.json"
 FINAL = "all"

@@ -1,8 +1,8 @@
 """What a system is, where systems are found, and how a checkpoint becomes a module again.
 
-A system is a module `training/NAME.py` that ends in ``SYSTEM = System(...)`` and has a folder of presets
-`training/presets/NAME/`. Another package adds its own through the entry-point group ``neurips16.systems``, whose
-entries name a `System`; a name that two of them claim is refused.
+A system is a module `training/systems/NAME.py`, or a package so called, that ends in ``SYSTEM = System(...)`` and has
+a folder of presets `training/presets/NAME/`. Another package adds its own through the entry-point group
+``neurips16.systems``, whose entries name a `System`; a name that two of them claim is refused.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def find_system(name: str) -> System:
         return others[0].load()
     if not own:
         raise UnknownSystemError(f"there is no system {name!r}; the systems are: {', '.join(system_names())}")
-    return importlib.import_module(f"neurips16.training.{name}").SYSTEM
+    return importlib.import_module(f"neurips16.training.systems.{name}").SYSTEM
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

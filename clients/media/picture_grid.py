@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.media.image_reading import read_image
+from neurips16.clients.protocol.errors import InvalidInputError
 
 GAP = 2  # pixels between two pictures of a grid, before it is enlarged
 BACKGROUND = 96

@@ -15,15 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurips16.clients.tasks.detect import page as page_detection
-
-from neurips16.clients.tasks.generate import page as page_generation
-
-from neurips16.clients.tasks.rank_premises import page as page_premises
-
-from neurips16.clients.tasks.classify_sound import page as page_sounds
-from neurips16.clients.protocol.errors import ClientError, InvalidInputError
 from neurips16.clients.page.parts import Setup, Tab, refusal
+from neurips16.clients.protocol.errors import ClientError, InvalidInputError
+from neurips16.clients.tasks.classify_sound import page as page_sounds
+from neurips16.clients.tasks.detect import page as page_detection
+from neurips16.clients.tasks.generate import page as page_generation
+from neurips16.clients.tasks.rank_premises import page as page_premises
 
 if TYPE_CHECKING:
     from neurips16.clients.client import Client

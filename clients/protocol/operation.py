@@ -14,7 +14,6 @@ from typing import TypeVar
 import grpc
 
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.messages import Operation, Rpc
 from neurips16.clients.protocol.connection import Connection
 from neurips16.clients.protocol.errors import (
     ClientError,
@@ -24,6 +23,7 @@ from neurips16.clients.protocol.errors import (
     UnsupportedError,
     from_rpc_error,
 )
+from neurips16.clients.protocol.messages import Operation, Rpc
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from typing import TypeVar
 from tritonclient.grpc import service_pb2
 
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.messages import ModelConfig, Operation, Rpc
 from neurips16.clients.protocol.errors import ClientError, UnexpectedReplyError
+from neurips16.clients.protocol.messages import ModelConfig, Operation, Rpc
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from typing import Literal
 import pyarrow as pa
 
 from neurips16.clients.client import Client
-from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.in_process import LocalClient
-from neurips16.clients.scoring.engine import score_shards, usable_cores, use_ray
+from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.bound_models import BoundModel, bind, pinned
+from neurips16.clients.scoring.engine import score_shards, usable_cores, use_ray
 from neurips16.clients.scoring.output import ScoreOutput
 from neurips16.clients.scoring.sources import KEY, VALUE, Source, cut_into_shards
 from neurips16.clients.scoring.tasks import Task

@@ -17,17 +17,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from neurips16.clients.protocol import messages
-
-from neurips16.clients.tasks.rank_premises import calls as premises
-from neurips16.clients.protocol.messages import ModelConfig, Operation
-from neurips16.clients.tasks.detect.calls import DETECTOR, detect, detection_labels
-from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError, UnexpectedReplyError
 from neurips16.clients.media.image_reading import read_image
-from neurips16.clients.tasks.rank_premises.premise_index import MANIFEST as INDEX_MANIFEST
-from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
+from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError, UnexpectedReplyError
+from neurips16.clients.protocol.messages import ModelConfig, Operation
 from neurips16.clients.tasks.classify_sound.calls import MODEL as SOUND_CLASSIFIER
 from neurips16.clients.tasks.classify_sound.calls import SoundModel, classify
+from neurips16.clients.tasks.detect.calls import DETECTOR, detect, detection_labels
+from neurips16.clients.tasks.rank_premises import calls as premises
+from neurips16.clients.tasks.rank_premises.premise_index import MANIFEST as INDEX_MANIFEST
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import Statement, read_conjecture, read_premises
 
 Value = str | bytes | Path  # of one row: a text, the bytes of a file, or a file

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neurips16.clients.client import Client
+from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.connection import Connection
 from neurips16.clients.protocol.errors import (
     ClientClosedError,
@@ -23,7 +24,6 @@ from neurips16.clients.protocol.errors import (
     RequestError,
     ServerError,
 )
-from neurips16.clients.in_process import LocalClient
 from neurips16.clients.scoring.bound_models import BoundModel, pinned
 from neurips16.clients.scoring.output import ScoreOutput
 from neurips16.clients.scoring.sources import KEY, VALUE, fetch, read_shard

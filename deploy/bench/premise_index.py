@@ -18,9 +18,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from neurips16.clients.tables import print_table
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import parse_all
-from neurips16.clients.tables import print_table
 
 CHUNK = 10_000
 

@@ -22,8 +22,8 @@ import typer
 from throughput import rate
 
 from neurips16.clients import Client
-from neurips16.clients.tasks.classify_sound.calls import MODEL, classify
 from neurips16.clients.tables import print_table
+from neurips16.clients.tasks.classify_sound.calls import MODEL, classify
 from neurips16.serving import TritonServer
 
 ROOT = Path(__file__).parents[2]

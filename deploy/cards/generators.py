@@ -27,11 +27,11 @@ import numpy as np
 import yaml
 
 from neurips16.clients import Client
-from neurips16.clients.tasks.generate.calls import preferred_inputs, swap_grid, traversal
 from neurips16.clients.media.picture_grid import grid, write_animation, write_picture
+from neurips16.clients.tasks.generate.calls import preferred_inputs, swap_grid, traversal
 from neurips16.export.spec import read_spec
 from neurips16.serving import TritonServer
-from neurips16.training.data.mnist import read_mnist
+from neurips16.training.data.mnist.reader import read_mnist
 
 mpl.use("Agg")
 ROOT = Path(__file__).parents[2]

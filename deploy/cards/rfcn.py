@@ -26,9 +26,9 @@ import yaml
 from PIL import Image
 
 from neurips16.clients import Client
-from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 from neurips16.clients.media.box_drawing import draw_detections
 from neurips16.clients.media.image_reading import read_image
+from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 from neurips16.serving import TritonServer
 
 mpl.use("Agg")

@@ -34,8 +34,8 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 from neurips16.clients import Client
 from neurips16.clients.protocol.errors import ClientError
 from neurips16.export import ops
-from neurips16.export.difference import compare
 from neurips16.export.errors import SessionError
+from neurips16.export.parity.difference import compare
 from neurips16.export.session import CPU, CUDA, make_session
 from neurips16.export.spec import ModelSpec, TensorSpec, read_spec
 from neurips16.serving import TritonServer

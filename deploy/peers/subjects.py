@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from neurips16.clients.media.audio import sound_blocks
 from neurips16.clients.media.image_reading import read_image
-from neurips16.export.difference import compare
 from neurips16.export.ops import library_path
+from neurips16.export.parity.difference import compare
 from neurips16.export.session import make_session
 from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance, embed_spec, read_spec
 from neurips16.serving.repository import newest_model

@@ -18,12 +18,12 @@ from soak.repository import doubled, publish
 from soak.traffic import Traffic
 
 from neurips16.clients import Retry
-from neurips16.clients.protocol.connection import MODEL_MAY_RETURN
 from neurips16.clients.in_process import LocalClient
+from neurips16.clients.protocol.connection import MODEL_MAY_RETURN
 from neurips16.export.spec import read_spec
 from neurips16.serving import TritonServer
-from neurips16.serving.triton.installation import find_ops_library
 from neurips16.serving.repository import MODEL_FILE, newest_model
+from neurips16.serving.triton.installation import find_ops_library
 
 BEFORE, AFTER = 50, 10  # right answers, of all models, before the fault; of those concerned, after it
 LAST_S = 300.0  # a client that does not give up has an answer within this time

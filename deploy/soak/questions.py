@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from gpu.check import values
 
-from neurips16.clients.protocol import messages
 from neurips16.clients.in_process import LocalClient
+from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.operation import single
-from neurips16.export.difference import compare
+from neurips16.export.parity.difference import compare
 from neurips16.export.spec import ModelSpec, TensorSpec, read_spec
-from neurips16.serving.triton.installation import find_ops_library
 from neurips16.serving.repository import newest_model
+from neurips16.serving.triton.installation import find_ops_library
 
 Arrays = Mapping[str, np.ndarray]
 

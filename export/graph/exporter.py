@@ -30,9 +30,9 @@ import torch
 from torch import nn
 
 from neurips16.export.errors import ExportError, OperatorError, SignatureError
-from neurips16.export.signature import check_signature, dims_of
+from neurips16.export.graph.signature import check_signature, dims_of
+from neurips16.export.graph.weights import round_weights, store_as_fp16
 from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, TensorSpec, embed_spec
-from neurips16.export.weights import round_weights, store_as_fp16
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's limit; weights are always inside the file, so that one file is the whole model

@@ -24,14 +24,14 @@ import onnx
 import torch
 from torch import nn
 
-from neurips16.export.difference import compare
 from neurips16.export.errors import ExportError, SessionError
-from neurips16.export.exporter import STANDARD_DOMAINS, call_by_name, graphs
-from neurips16.export.report import Failure, OutputReport, ParityReport
+from neurips16.export.graph.exporter import STANDARD_DOMAINS, call_by_name, graphs
+from neurips16.export.graph.signature import check_signature
+from neurips16.export.graph.weights import round_weights
+from neurips16.export.parity.difference import compare
+from neurips16.export.parity.report import Failure, OutputReport, ParityReport
 from neurips16.export.session import CPU, ORT_ERRORS, make_session
-from neurips16.export.signature import check_signature
 from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
-from neurips16.export.weights import round_weights
 
 Case = Mapping[str, np.ndarray]
 Answers = dict[str, np.ndarray]
@@ -225,8 +225,8 @@ def _onnx_station(path: Path, op_library: str | Path | None, providers: Sequence
 @contextlib.contextmanager
 def _server_station(spec: ModelSpec, url: str, model: str) -> Iterator[Station]:
     from neurips16.clients.client import Client
-    from neurips16.clients.protocol.messages import SequenceStep
     from neurips16.clients.protocol.errors import ClientError
+    from neurips16.clients.protocol.messages import SequenceStep
 
     public = {tensor.name for tensor in spec.inputs}
     batched = spec.max_batch_size > 0

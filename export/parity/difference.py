@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurips16.export.report import OutputReport
+from neurips16.export.parity.report import OutputReport
 from neurips16.export.spec import EXACT, TensorSpec
 
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch._higher_order_ops.while_loop import while_loop
 
 from neurips16.export.generation import model_at, normal, range_parameters, seed_input, to_bytes, whole_number
-from neurips16.export.gradient import Centre, check_layers, run_backward, run_forward
+from neurips16.export.graph.gradient import Centre, check_layers, run_backward, run_forward
 from neurips16.export.registry import ExportedModel, Station, System, register
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.training.data.mnist import read_mnist
-from neurips16.training.dgn_am import DGNAM
+from neurips16.training.data.mnist.reader import read_mnist
 from neurips16.training.metrics.judge import Judge
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
+from neurips16.training.systems.dgn_am.network import DGNAM
 
 PAPER = (
     "Synthesizing the preferred inputs for neurons in neural networks via deep generator networks "

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from neurips16.export.generation import PIXELS, fold_normalisation, model_at, to_bytes, whole_number
 from neurips16.export.registry import ExportedModel, Station, System, register
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.training.data.mnist import LabelledImages, read_mnist
-from neurips16.training.disentangle import Disentangle
+from neurips16.training.data.mnist.reader import LabelledImages, read_mnist
 from neurips16.training.metrics.judge import Judge, read_error
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
+from neurips16.training.systems.disentangle import Disentangle
 
 PAPER = (
     "Disentangling factors of variation in deep representations using adversarial training (Mathieu et al., NIPS 2016)"

@@ -29,11 +29,11 @@ from neurips16.export.generation import (
 )
 from neurips16.export.registry import ExportedModel, Station, System, register
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.training.data.mnist import LabelledImages, read_mnist
-from neurips16.training.infogan import InfoGAN
-from neurips16.training.layers.latent_codes import Codes
+from neurips16.training.data.mnist.reader import LabelledImages, read_mnist
 from neurips16.training.metrics.assignment import assignment_error, best_assignment
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
+from neurips16.training.systems.infogan.latent_codes import Codes
+from neurips16.training.systems.infogan.network import InfoGAN
 
 PAPER = (
     "InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets "

@@ -15,14 +15,14 @@ from neurips16.clients import Client
 from neurips16.export.errors import EvaluationError
 from neurips16.export.registry import ExportedModel, Station, System, register
 from neurips16.export.session import make_session
-from neurips16.export.sound_classifier import PAPER, parity_sounds
 from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance
+from neurips16.export.systems.sound_classifier.models import PAPER, parity_sounds
 from neurips16.training.data.audio import read_waveform
-from neurips16.training.data.sound_pairs import read_pairs
+from neurips16.training.data.sound_pairs.reader import read_pairs
 from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, Block, repeated
-from neurips16.training.soundnet import SHORTEST_S, SoundNet
-from neurips16.training.soundnet_weights import load_soundnet
 from neurips16.training.system import CHECKPOINT_KEY, read_checkpoint
+from neurips16.training.systems.soundnet.network import SHORTEST_S, SoundNet
+from neurips16.training.systems.soundnet.published_weights import load_soundnet
 
 MAX_BATCH_SIZE = 8
 FEATURES = {8: ("pool5", "conv6"), 5: ("pool3", "conv4")}  # those that the paper recommends, and their like
@@ -67,7 +67,7 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
 
 
 def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
-    """How far a station is from the teachers, on pairs as `training/data/sound_pairs.py` reads them.
+    """How far a station is from the teachers, on pairs as `training/data/sound_pairs/reader.py` reads them.
 
     Args:
         station: a checkpoint, published weights, an exported model, or a server.

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from neurips16.serving.triton.management_client import ControlError, ServerControl
 from neurips16.serving.errors import ServingError
+from neurips16.serving.triton.management_client import ControlError, ServerControl
 
 logger = logging.getLogger("neurips16.serving.triton.repository_poller")
 

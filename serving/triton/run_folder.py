@@ -23,9 +23,15 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from neurips16.serving.triton.admin_token import VARIABLE
-from neurips16.serving.triton.installation import OPS_LIBRARY, TritonBinary, find_libpython, find_ops_library, package_folders
 from neurips16.serving.errors import ServerFailedError
+from neurips16.serving.triton.admin_token import VARIABLE
+from neurips16.serving.triton.installation import (
+    OPS_LIBRARY,
+    TritonBinary,
+    find_libpython,
+    find_ops_library,
+    package_folders,
+)
 
 PREFIX = "neurips16-serve-"
 SHARED_MEMORY = Path("/dev/shm")

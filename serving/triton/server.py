@@ -10,18 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
+from neurips16.serving.repository import CONFIG_FILE, read_config
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
 from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
 from neurips16.serving.triton.installation import check_packages, find_triton, gpu_usable
-from neurips16.serving.triton.management_client import LOAD_S, ControlError, ModelState, ServerControl
-from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
 from neurips16.serving.triton.log import ServerLog
-from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
+from neurips16.serving.triton.management_client import LOAD_S, ControlError, ModelState, ServerControl
 from neurips16.serving.triton.process import ServerProcess
-from neurips16.serving.repository import CONFIG_FILE, read_config
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
 from neurips16.serving.triton.run_folder import Runtime
-from neurips16.serving.triton.supervisor import STANDS_FOR
 from neurips16.serving.triton.stub_watcher import StubWatcher
+from neurips16.serving.triton.supervisor import STANDS_FOR
 
 if TYPE_CHECKING:
     from neurips16.serving.triton.tls import ControlAccess, ServerTLS

@@ -12,8 +12,8 @@ import grpc
 import onnx
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients.protocol.errors import RequestError
 from neurips16.clients.in_process import LocalClient
+from neurips16.clients.protocol.errors import RequestError
 from neurips16.export.spec import EXACT, ModelSpec, TensorSpec, embed_spec
 
 EMBEDDING_SIZE = 4

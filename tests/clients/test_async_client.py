@@ -5,9 +5,9 @@ import grpc
 import numpy as np
 import pytest
 
-from neurips16.clients.protocol import messages
 from neurips16.clients.async_client import AsyncClient
 from neurips16.clients.client import Client
+from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.connection import Retry, Timeout
 from neurips16.clients.protocol.errors import (
     ClientClosedError,

@@ -8,9 +8,8 @@ import grpc
 import numpy as np
 import pytest
 
-from neurips16.clients.protocol import messages
 from neurips16.clients.client import Client
-from neurips16.clients.protocol.messages import SequenceStep
+from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.connection import MODEL_MAY_RETURN, Retry, Timeout
 from neurips16.clients.protocol.errors import (
     AccessDeniedError,
@@ -23,6 +22,7 @@ from neurips16.clients.protocol.errors import (
     ServerError,
     ServerUnavailableError,
 )
+from neurips16.clients.protocol.messages import SequenceStep
 
 TEXT = {"text": np.full((1, 64), 97, np.uint8)}
 

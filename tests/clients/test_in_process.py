@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.clients import Client, codec
+from neurips16.clients import Client
+from neurips16.clients.in_process import LocalClient
+from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import (
     InvalidInputError,
     InvalidRequestError,
     ModelNotFoundError,
     UnsupportedError,
 )
-from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.operation import single
 from neurips16.clients.tasks.rank_premises.calls import rank
 
@@ -50,7 +51,7 @@ def local(repository):
 
 
 def infer(client, model, inputs, **options):
-    return client.run(single(codec.infer(model, inputs, **options)))
+    return client.run(single(messages.infer(model, inputs, **options)))
 
 
 def test_the_newest_version_answers(local):
@@ -64,7 +65,7 @@ def test_an_operation_gives_the_same_as_through_a_server(local, scoring_server):
     with Client(scoring_server.url) as client:
         assert local.run(rank("p(a)", premises)) == client.run(rank("p(a)", premises))
         config = client.model_config("rfcn")
-    assert local.run(single(codec.model_config("rfcn"))) == config
+    assert local.run(single(messages.model_config("rfcn"))) == config
     assert {t.name: (t.dtype, t.dims) for t in config.inputs} == {"image": ("UINT8", (-1, -1, 3))}
 
 
@@ -81,7 +82,7 @@ def test_what_a_server_would_refuse(local):
     with pytest.raises(InvalidRequestError, match=r"inputs of no elements, as 'x' \[2, 0\]"):
         infer(local, "loudest", {"x": np.zeros((2, 0), np.float32)})
     with pytest.raises(UnsupportedError, match="RepositoryIndex is a server's"):
-        local.run(single(codec.models()))
+        local.run(single(messages.models()))
 
 
 def test_what_is_no_model(repository, tmp_path):

@@ -33,7 +33,8 @@ from soak.questions import Question, make_questions  # noqa: E402
 from soak.repository import add_slow, add_texts, copy  # noqa: E402
 from soak.traffic import StalledError  # noqa: E402
 
-from neurips16.clients import Client, codec  # noqa: E402
+from neurips16.clients import Client  # noqa: E402
+from neurips16.clients.protocol import messages  # noqa: E402
 from neurips16.clients.protocol.errors import InvalidRequestError  # noqa: E402
 from neurips16.serving import TritonServer  # noqa: E402
 from neurips16.serving.repository import prepare  # noqa: E402
@@ -179,7 +180,7 @@ def test_every_kind_of_malformed_request_differs_from_the_good_one(questions):
     local = LocalClient(MODELS)
     samples = []
     for question in {question.model: question for question in reversed(questions)}.values():
-        config = local.run(single(codec.model_config(question.model)))
+        config = local.run(single(messages.model_config(question.model)))
         samples.append(malformed.Sample(question.model, config, dict(question.inputs), lambda got: ""))
 
     @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurips16.export.exporter import export_module
+from neurips16.export.graph.exporter import export_module
 from neurips16.export.spec import EXACT, ModelSpec, TensorSpec, Tolerance
 
 torch.set_num_threads(1)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from neurips16.training.dgn_am import DGNAM
-from neurips16.training.disentangle import Disentangle
-from neurips16.training.infogan import InfoGAN
+from neurips16.training.systems.dgn_am.network import DGNAM
+from neurips16.training.systems.disentangle import Disentangle
+from neurips16.training.systems.infogan.network import InfoGAN
 
 SHAPE = [1, 12, 12]
 

@@ -15,8 +15,8 @@ from onnx import helper
 
 from neurips16.export import publish as publish_module
 from neurips16.export.errors import ParityError, PublishError
+from neurips16.export.parity.report import Failure, OutputReport, ParityReport
 from neurips16.export.publish import publish, versions
-from neurips16.export.report import Failure, OutputReport, ParityReport
 from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance, embed_spec
 
 CLOSE = Tolerance(1e-4, 1e-5, "sums")

@@ -45,9 +45,9 @@ def test_an_unknown_name_says_which_there_are(monkeypatch) -> None:
 
 
 def test_asking_imports_the_module_of_that_name_only(monkeypatch) -> None:
-    module = types.ModuleType("neurips16.export.gamma")
-    module.__spec__ = importlib.machinery.ModuleSpec("neurips16.export.gamma", None)
-    monkeypatch.setitem(sys.modules, "neurips16.export.gamma", module)
+    module = types.ModuleType("neurips16.export.systems.gamma")
+    module.__spec__ = importlib.machinery.ModuleSpec("neurips16.export.systems.gamma", None)
+    monkeypatch.setitem(sys.modules, "neurips16.export.systems.gamma", module)
     imported = []
 
     def fake_import(name: str) -> types.ModuleType:
@@ -57,7 +57,7 @@ def test_asking_imports_the_module_of_that_name_only(monkeypatch) -> None:
 
     monkeypatch.setattr(registry.importlib, "import_module", fake_import)
     assert get("gamma").name == "gamma"
-    assert imported == ["neurips16.export.gamma"]
+    assert imported == ["neurips16.export.systems.gamma"]
 
 
 def test_a_user_s_package_adds_a_system_by_entry_point(monkeypatch) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from neurips16.clients import Client
 from neurips16.clients.command import main
-from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.media.picture_grid import read_picture, write_picture
-from neurips16.export.pipeline import run_export
+from neurips16.clients.protocol.errors import InvalidInputError
+from neurips16.export.run_export import run_export
 
 from .generator_checkpoints import dgn_am, disentangle, infogan, save
 

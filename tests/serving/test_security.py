@@ -25,9 +25,9 @@ from neurips16.clients import TLS, AsyncClient, Client, Retry
 from neurips16.clients.command import main
 from neurips16.clients.protocol.errors import TLSRefusedError
 from neurips16.serving import ServerTLS, TritonServer
+from neurips16.serving.errors import SecurityError
 from neurips16.serving.triton.address import settle_hosts
 from neurips16.serving.triton.admin_token import GRPC_HEADER, HEADER, check_token, given_token, make_token
-from neurips16.serving.errors import SecurityError
 
 ONCE = Retry(attempts=1)
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from neurips16.serving.triton.server import supervisor
+from neurips16.serving.triton import supervisor
 
 SECRET = "--token=0123456789abcdef"
 # What the program is given, and what everybody can read of it.

@@ -21,9 +21,6 @@ from serving_tools import ONE, X_TO_Y, eventually, infer, put, stubs, times
 from tritonclient.utils import InferenceServerException
 
 from neurips16.serving import TritonServer
-from neurips16.serving import binary as binary_module
-from neurips16.serving.triton.address import reachable_host
-from neurips16.serving.triton.admin_token import GRPC_HEADER
 from neurips16.serving.errors import (
     MissingTritonError,
     ModelFailedError,
@@ -32,6 +29,9 @@ from neurips16.serving.errors import (
     UnfitEnvironmentError,
     WrongNumpyError,
 )
+from neurips16.serving.triton import installation as binary_module
+from neurips16.serving.triton.address import reachable_host
+from neurips16.serving.triton.admin_token import GRPC_HEADER
 from neurips16.serving.triton.run_folder import PREFIX, Runtime, sweep
 
 pytestmark = pytest.mark.triton

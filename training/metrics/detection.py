@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurips16.training.data.detection import Picture
+from neurips16.training.data.detection.reader import Picture
 
 VOC_IOU = 0.5
 RECALL_POINTS = np.linspace(0, 1, 11)  # of VOC's metric until 2009

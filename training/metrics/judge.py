@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from neurips16.training.data.mnist import LabelledImages
+from neurips16.training.data.mnist.reader import LabelledImages
 
 PASSES = 12
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from neurips16.training.data.deepmath import Conjecture, Library
+from neurips16.training.data.deepmath.reader import Conjecture, Library
 from neurips16.training.errors import DataError
 
 RECALL_CUTOFFS = (16, 32, 64, 128, 256, 512, 1024)

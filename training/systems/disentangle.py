@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurips16.training.adversarial import AdversarialModule, adam, as_pixels
-from neurips16.training.data.mnist_module import ImageBatch
-from neurips16.training.data.mnist_triples import TripleData
+from neurips16.training.data.mnist.module import ImageBatch
+from neurips16.training.data.mnist.triples import TripleData
 from neurips16.training.system import System
 
 HALVINGS = 3  # how often encoder and discriminator halve a map, and the decoder doubles it

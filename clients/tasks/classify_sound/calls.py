@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neurips16.clients.protocol import messages
 from neurips16.clients.media.audio import Audio, sound_blocks
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.messages import ModelConfig, Operation
 
 MODEL = "sound_classifier"
 SHORTEST_S = 0.1  # in less, nothing can be told apart

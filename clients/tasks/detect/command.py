@@ -73,8 +73,8 @@ def _print_found(path: Path, found: list[Detection]) -> None:
 
 def _draw(path: Path, found: list[Detection], labels: tuple[str, ...], target: Path) -> None:
     from neurips16.clients.media.box_drawing import draw_detections
-    from neurips16.clients.protocol.errors import InvalidInputError
     from neurips16.clients.media.image_reading import read_image
+    from neurips16.clients.protocol.errors import InvalidInputError
 
     picture = draw_detections(read_image(path), found, labels)
     try:

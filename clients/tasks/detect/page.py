@@ -6,8 +6,8 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from neurips16.clients.tasks.detect.calls import DETECTOR, detection_labels
 from neurips16.clients.page.parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
+from neurips16.clients.tasks.detect.calls import DETECTOR, detection_labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image

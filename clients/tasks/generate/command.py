@@ -38,8 +38,8 @@ def infogan(
     With --traverse, each row is one category with one seed, and the code grows from left to right.
     """
     from neurips16.clients.client import Client
-    from neurips16.clients.tasks.generate.calls import traversal
     from neurips16.clients.media.picture_grid import grid
+    from neurips16.clients.tasks.generate.calls import traversal
 
     categories = None if category is None else [int(n) for n in _numbers(category, "category", whole=True)]
     others = None if continuous is None else _numbers(continuous, "continuous")
@@ -75,8 +75,8 @@ def disentangle(
     import numpy as np
 
     from neurips16.clients.client import Client
-    from neurips16.clients.tasks.generate.calls import SWAP, swap_grid
     from neurips16.clients.media.picture_grid import grid, read_picture
+    from neurips16.clients.tasks.generate.calls import SWAP, swap_grid
 
     with Client(url) as client:
         channels = client.model_config(SWAP).inputs[0].dims[-1]
@@ -108,9 +108,9 @@ def dgn_am(
     import numpy as np
 
     from neurips16.clients.client import Client
-    from neurips16.clients.tasks.generate.calls import all_units, preferred_inputs
     from neurips16.clients.media.picture_grid import grid, write_animation
     from neurips16.clients.tables import print_table
+    from neurips16.clients.tasks.generate.calls import all_units, preferred_inputs
 
     with Client(url) as client:
         units = list(unit) if unit else client.run(all_units())

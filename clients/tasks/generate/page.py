@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurips16.clients.media.picture_grid import animated, enlarged, grid, read_picture
+from neurips16.clients.page.parts import Dropped, Setup, Tab, animation, answer_text, answering, content, shown_picture
 from neurips16.clients.tasks.generate.calls import (
     DECODER,
     DGN_AM,
@@ -23,8 +25,6 @@ from neurips16.clients.tasks.generate.calls import (
     input_ranges,
     traversal,
 )
-from neurips16.clients.page.parts import Dropped, Setup, Tab, animation, answer_text, answering, content, shown_picture
-from neurips16.clients.media.picture_grid import animated, enlarged, grid, read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

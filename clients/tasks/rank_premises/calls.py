@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.messages import ModelConfig, Operation
 from neurips16.clients.protocol.errors import IndexMismatchError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.messages import ModelConfig, Operation
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import Statement, check_characters, parse_all
 

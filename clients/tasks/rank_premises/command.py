@@ -143,8 +143,8 @@ def _ranked(
     """Rank the premises of a file or of an index, whichever was named, and say what was not read to the end."""
     from neurips16.clients.client import Client
     from neurips16.clients.protocol.errors import InvalidInputError
-    from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
     from neurips16.clients.tasks.rank_premises.calls import rank
+    from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
     from neurips16.clients.tasks.rank_premises.statements import read_premises
 
     candidates: list[Statement] | PremiseIndex

@@ -23,11 +23,11 @@ from neurips16.export.errors import EvaluationError
 from neurips16.export.registry import Station
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
-from neurips16.training.data.deepmath import Conjecture, Library, normalise, read_library
-from neurips16.training.deepmath import DeepMath
-from neurips16.training.deepmath_baselines import BASELINES
+from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_library
 from neurips16.training.metrics.premise_ranking import Ranker, SplitRanker, pair_accuracy, ranking_metrics
 from neurips16.training.system import load_module
+from neurips16.training.systems.deepmath.baselines import BASELINES
+from neurips16.training.systems.deepmath.network import DeepMath
 
 OPTIONS = {
     "sample": "measure on so many conjectures of the split, evenly spaced, instead of all",

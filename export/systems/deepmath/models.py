@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.export.deepmath_evaluation import OPTIONS, evaluate
 from neurips16.export.errors import ExportError
 from neurips16.export.registry import ExportedModel, System, register
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.training.data.deepmath import read_library
-from neurips16.training.deepmath import DeepMath, PremiseScorer, StatementEncoder
+from neurips16.export.systems.deepmath.evaluation import OPTIONS, evaluate
+from neurips16.training.data.deepmath.reader import read_library
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
+from neurips16.training.systems.deepmath.network import DeepMath, PremiseScorer, StatementEncoder
 
 PAPER = "DeepMath - Deep Sequence Models for Premise Selection (Irving et al., NIPS 2016), section 4"
 MAX_BATCH_SIZE = 64

@@ -16,10 +16,10 @@ from neurips16.export.ops import library_path
 from neurips16.export.registry import Station
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
-from neurips16.training.data.detection import read_detection_set, read_image
+from neurips16.training.data.detection.reader import read_detection_set, read_image
 from neurips16.training.metrics.detection import Found, detection_metrics
-from neurips16.training.rfcn import RFCN
 from neurips16.training.system import load_module
+from neurips16.training.systems.rfcn.network import RFCN
 
 OPTIONS = {"sample": "measure on so many pictures of the split, evenly spaced, instead of all"}
 Detect = Callable[[np.ndarray], Found]

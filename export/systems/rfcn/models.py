@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from neurips16.export.registry import ExportedModel, System, register
-from neurips16.export.rfcn_evaluation import OPTIONS, evaluate
 from neurips16.export.spec import EXACT, MetricGate, ModelSpec, Op, TensorSpec, Tolerance
-from neurips16.training.data.detection import read_detection_set, read_image
-from neurips16.training.layers.resnet import fuse_norms
-from neurips16.training.rfcn import MAX_DETECTIONS, RFCN
+from neurips16.export.systems.rfcn.evaluation import OPTIONS, evaluate
+from neurips16.training.data.detection.reader import read_detection_set, read_image
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
+from neurips16.training.systems.rfcn.network import MAX_DETECTIONS, RFCN
+from neurips16.training.systems.rfcn.resnet import fuse_norms
 
 PAPER = (
     "R-FCN: Object Detection via Region-based Fully Convolutional Networks (Dai et al., NIPS 2016), sections 2 and 3"

@@ -17,12 +17,12 @@ from neurips16.export.registry import Station
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
 from neurips16.training.data.audio import read_waveform
-from neurips16.training.data.esc50 import Clip, SoundSet, read_sound_set
+from neurips16.training.data.esc50.reader import Clip, SoundSet, read_sound_set
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
 from neurips16.training.metrics.sound_classification import classification_metrics
-from neurips16.training.sound_baselines import BASELINES, cross_validated
-from neurips16.training.sound_classifier import SoundClassifier
 from neurips16.training.system import load_module
+from neurips16.training.systems.sound_classifier.baselines import BASELINES, cross_validated
+from neurips16.training.systems.sound_classifier.network import SoundClassifier
 
 OPTIONS = {"answers": "a file that gets one JSON line for each clip: its name, its class and the one it was given"}
 _log = logging.getLogger(__name__)

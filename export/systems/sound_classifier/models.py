@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from neurips16.export.registry import ExportedModel, System, register
-from neurips16.export.sound_classifier_evaluation import OPTIONS, evaluate
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.training.data.esc50 import read_clips, read_sound_set
+from neurips16.export.systems.sound_classifier.evaluation import OPTIONS, evaluate
+from neurips16.training.data.esc50.reader import read_clips, read_sound_set
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ, repeated
-from neurips16.training.sound_classifier import SHORTEST_S, SoundClassifier
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
+from neurips16.training.systems.sound_classifier.network import SHORTEST_S, SoundClassifier
 
 PAPER = "SoundNet: Learning Sound Representations from Unlabeled Video (Aytar et al., NIPS 2016), sections 3 and 4"
 MAX_BATCH_SIZE = 32

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neurips16.clients.protocol.errors import InvalidImageError
 from neurips16.clients.media.image_reading import read_image
 from neurips16.clients.media.picture_grid import read_picture
+from neurips16.clients.protocol.errors import InvalidImageError
 
 
 @pytest.fixture

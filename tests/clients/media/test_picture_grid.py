@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.media.picture_grid import BACKGROUND, GAP, grid, read_picture, write_animation, write_picture
+from neurips16.clients.protocol.errors import InvalidInputError
 
 
 @pytest.fixture

@@ -15,17 +15,18 @@ import pytest
 import soundfile
 from PIL import Image
 
-from neurips16.clients import Client, page_generation
-from neurips16.clients.protocol.messages import ModelStatus
+from neurips16.clients import Client
+from neurips16.clients.page.parts import Setup, animation, answering, refusal, table
 from neurips16.clients.protocol.connection import Retry
 from neurips16.clients.protocol.errors import InvalidImageError, InvalidInputError
-from neurips16.clients.tasks.generate.calls import InputRange
-from neurips16.clients.tasks.detect.page import find
-from neurips16.clients.page.parts import Setup, animation, answering, refusal, table
-from neurips16.clients.tasks.rank_premises.page import rank
+from neurips16.clients.protocol.messages import ModelStatus
 from neurips16.clients.tasks.classify_sound.page import listen
+from neurips16.clients.tasks.detect.page import find
+from neurips16.clients.tasks.generate import page as page_generation
+from neurips16.clients.tasks.generate.calls import InputRange
+from neurips16.clients.tasks.rank_premises.page import rank
 
-from .test_generation import SIDE, Models
+from ..tasks.generate.test_calls import SIDE, Models
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "deploy/demo"

@@ -15,7 +15,7 @@ import pytest
 from neurips16.clients.scoring import command as score_command
 from neurips16.clients.scoring.job import Progress
 
-from .scoring_models import STATEMENTS
+from ..scoring_models import STATEMENTS
 
 
 def run_score(*arguments):

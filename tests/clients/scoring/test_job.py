@@ -15,11 +15,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from neurips16.clients.protocol.connection import Connection
-from neurips16.clients.tasks.detect.calls import detect
-from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.in_process import LocalClient
-from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank
+from neurips16.clients.protocol.connection import Connection
+from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.job import score
 from neurips16.clients.scoring.tasks import (
     ClassifyImageTask,
@@ -30,9 +28,11 @@ from neurips16.clients.scoring.tasks import (
 )
 from neurips16.clients.scoring.worker import InProcess, ShardWorker, ThroughServer
 from neurips16.clients.tasks.classify_sound.calls import classify
+from neurips16.clients.tasks.detect.calls import detect
+from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
 
-from .scoring_models import LABELS, RATE, STATEMENTS, write_repository
+from ..scoring_models import LABELS, RATE, STATEMENTS, write_repository
 
 score_module = importlib.import_module("neurips16.clients.scoring.job")
 

@@ -15,10 +15,10 @@ from onnx import helper
 from torch import nn
 
 from neurips16.export.errors import ExportError, OperatorError, SignatureError
-from neurips16.export.exporter import call_by_name, export_module
-from neurips16.export.signature import check_signature, dims_of
+from neurips16.export.graph.exporter import call_by_name, export_module
+from neurips16.export.graph.signature import check_signature, dims_of
+from neurips16.export.graph.weights import LARGE_WEIGHT, round_weights
 from neurips16.export.spec import DEFAULT_OPSET, EXACT, ModelSpec, Op, TensorSpec, Tolerance, read_spec
-from neurips16.export.weights import LARGE_WEIGHT, round_weights
 
 CLOSE = Tolerance(1e-5, 1e-6, "sums")
 

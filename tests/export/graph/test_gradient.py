@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from neurips16.export.errors import ExportError
-from neurips16.export.gradient import Centre, check_layers, run_backward, run_forward
+from neurips16.export.graph.gradient import Centre, check_layers, run_backward, run_forward
 
 IMAGE, FLAT = (2, 3, 11, 13), (2, 12)
 

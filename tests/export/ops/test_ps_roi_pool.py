@@ -14,7 +14,7 @@ from op_tester import CPU, LOG_NOTHING, Case, OpTester
 from ps_roi_pool_cases import BAD_ROIS, CASES, WORKED_BINS, bins, reference
 from torch import nn
 
-from neurips16.export.exporter import export_module
+from neurips16.export.graph.exporter import export_module
 from neurips16.export.spec import ModelSpec, Op, TensorSpec, Tolerance
 from neurips16.training.ops import ps_roi_pool
 

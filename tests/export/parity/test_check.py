@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from neurips16.clients.protocol.errors import ClientError
-from neurips16.export.difference import compare
 from neurips16.export.errors import ParityError
-from neurips16.export.exporter import export_module
-from neurips16.export.parity import check_parity
-from neurips16.export.report import ParityReport, check_metrics, file_sha256
+from neurips16.export.graph.exporter import export_module
+from neurips16.export.parity.check import check_parity
+from neurips16.export.parity.difference import compare
+from neurips16.export.parity.report import ParityReport, check_metrics, file_sha256
 from neurips16.export.spec import EXACT, MetricGate, StateSpec, TensorSpec, Tolerance
 
 CLOSE = Tolerance(1e-4, 1e-5, "FP32 sums in another order")

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from neurips16.export.errors import ParityError
-from neurips16.export.exporter import export_module
-from neurips16.export.parity import check_parity
+from neurips16.export.graph.exporter import export_module
+from neurips16.export.parity.check import check_parity
 from neurips16.export.publish import publish
 from neurips16.export.spec import ModelSpec, StateSpec, TensorSpec, Tolerance
 

@@ -8,15 +8,15 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from neurips16.export.deepmath import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
 from neurips16.export.errors import EvaluationError, ExportError
-from neurips16.export.pipeline import parse_options, run_export
 from neurips16.export.registry import Station, get
+from neurips16.export.run_export import parse_options, run_export
 from neurips16.export.spec import read_spec
-from neurips16.training.data.deepmath import normalise, read_library
-from neurips16.training.data.deepmath_module import DeepMathData
-from neurips16.training.data.deepmath_tokens import Tokenizer
-from neurips16.training.deepmath import DeepMath
+from neurips16.export.systems.deepmath.models import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
+from neurips16.training.data.deepmath.module import DeepMathData
+from neurips16.training.data.deepmath.reader import normalise, read_library
+from neurips16.training.data.deepmath.tokens import Tokenizer
+from neurips16.training.systems.deepmath.network import DeepMath
 
 VOCABULARY = sorted(set("".join(map(normalise, SAMPLE_STATEMENTS))) | set("tra0123456789kXYZ"))
 

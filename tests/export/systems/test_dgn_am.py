@@ -10,14 +10,14 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from neurips16.export.dgn_am import FRAMES, MAX_STEPS, AscentModel, models
 from neurips16.export.generation import normal
-from neurips16.export.pipeline import run_export
+from neurips16.export.graph.weights import round_weights
 from neurips16.export.registry import Station, get
+from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
-from neurips16.export.weights import round_weights
+from neurips16.export.systems.dgn_am import FRAMES, MAX_STEPS, AscentModel, models
 
-from .generator_checkpoints import dgn_am, save
+from ..generator_checkpoints import dgn_am, save
 
 
 @pytest.fixture(scope="module")

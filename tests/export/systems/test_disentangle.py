@@ -5,11 +5,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from neurips16.export.pipeline import run_export
 from neurips16.export.registry import Station, get
-from neurips16.training.data.mnist import read_mnist
+from neurips16.export.run_export import run_export
+from neurips16.training.data.mnist.reader import read_mnist
 
-from .generator_checkpoints import disentangle, save
+from ..generator_checkpoints import disentangle, save
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from neurips16.export.infogan import models, order_categories
-from neurips16.export.pipeline import run_export
 from neurips16.export.registry import Station, get
+from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
-from neurips16.training.data.mnist import read_mnist
+from neurips16.export.systems.infogan import models, order_categories
+from neurips16.training.data.mnist.reader import read_mnist
 
-from .generator_checkpoints import infogan, save
+from ..generator_checkpoints import infogan, save
 
 
 @pytest.fixture(scope="module")

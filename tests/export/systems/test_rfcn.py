@@ -12,12 +12,12 @@ import torch
 
 from neurips16.export.errors import EvaluationError
 from neurips16.export.ops import library_path
-from neurips16.export.pipeline import run_export
 from neurips16.export.registry import Station, get
-from neurips16.export.rfcn import models
+from neurips16.export.run_export import run_export
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
-from neurips16.training.rfcn import RFCN
+from neurips16.export.systems.rfcn.models import models
+from neurips16.training.systems.rfcn.network import RFCN
 
 SETTINGS = {
     "classes": ["disc", "square"],

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from neurips16.export.errors import EvaluationError
-from neurips16.export.pipeline import run_export
 from neurips16.export.registry import Station, get
+from neurips16.export.run_export import run_export
 from neurips16.export.session import make_session
-from neurips16.export.sound_classifier import SoundClassifierModel, parity_sounds
 from neurips16.export.spec import read_spec
-from neurips16.training.sound_classifier import SoundClassifier
+from neurips16.export.systems.sound_classifier.models import SoundClassifierModel, parity_sounds
+from neurips16.training.systems.sound_classifier.network import SoundClassifier
 
 LABELS = ["low tone", "clicks", "noise"]
 RATE = 22_050

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from neurips16.export.errors import EvaluationError
-from neurips16.export.pipeline import run_export
 from neurips16.export.registry import Station, get
+from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
-from neurips16.training.soundnet import SoundNet
+from neurips16.training.systems.soundnet.network import SoundNet
 
 SIZES = {8: {"pool5": 32, "conv6": 64}, 5: {"pool3": 16, "conv4": 32}}  # published channels over 8
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurips16.training.data.detection import Picture
+from neurips16.training.data.detection.reader import Picture
 from neurips16.training.metrics.detection import (
     Found,
     area_under,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.training.data.mnist import read_mnist
+from neurips16.training.data.mnist.reader import read_mnist
 from neurips16.training.metrics.judge import Judge, read_error
 
 

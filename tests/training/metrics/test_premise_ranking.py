@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.training.data.deepmath import Conjecture, Library
+from neurips16.training.data.deepmath.reader import Conjecture, Library
 from neurips16.training.errors import DataError
 from neurips16.training.metrics.premise_ranking import SplitRanker, pair_accuracy, ranking_metrics
 

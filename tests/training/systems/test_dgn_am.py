@@ -6,11 +6,11 @@ import pytest
 import torch
 import yaml
 
-from neurips16.training.data.mnist_module import MnistData
-from neurips16.training.dgn_am import DGNAM
+from neurips16.training.data.mnist.module import MnistData
 from neurips16.training.system import PRESETS
+from neurips16.training.systems.dgn_am.network import DGNAM
 
-from .conftest import MODELS
+from ..conftest import MODELS
 from .test_infogan import Steps
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 import yaml
 
-from neurips16.training.data.mnist_triples import TripleData
-from neurips16.training.disentangle import Disentangle
+from neurips16.training.data.mnist.triples import TripleData
 from neurips16.training.system import PRESETS
+from neurips16.training.systems.disentangle import Disentangle
 
 from .test_infogan import Steps
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurips16.training.data.deepmath import Conjecture
+from neurips16.training.data.deepmath.reader import Conjecture
 
 
 class TokenStore:

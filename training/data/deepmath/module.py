@@ -10,16 +10,16 @@ import lightning
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
-from neurips16.training.data.deepmath import Conjecture, Library, normalise, read_definitions, read_library
-from neurips16.training.data.deepmath_batches import Batch, TokenStore, make_batch, neighbour_batches
-from neurips16.training.data.deepmath_tokens import Tokenizer, character_vocabulary, word_vocabulary
+from neurips16.training.data.deepmath.batches import Batch, TokenStore, make_batch, neighbour_batches
+from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_definitions, read_library
+from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
 
 
 class DeepMathData(lightning.LightningDataModule):
     """Premise selection in the public layout of the Mizar40 data set.
 
     Args:
-        folder: holds ``nndata`` and ``mizar40``; see `training/data/deepmath.py`.
+        folder: holds ``nndata`` and ``mizar40``; see `training/data/deepmath/reader.py`.
         level: "character", "word" or "definition": what the vocabulary is made of.
         max_length: tokens that are kept of a statement.
         min_word_count: a word that occurs less often in the training statements is unknown.

@@ -1,6 +1,6 @@
 """How DeepMath's models read a statement: as characters, or as words.
 
-`normalise` in `training/data/deepmath.py` gives the text that is read. Token ids start at 1 in the order of the
+`normalise` in `training/data/deepmath/reader.py` gives the text that is read. Token ids start at 1 in the order of the
 vocabulary; 0 is every token that it does not hold.
 """
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from neurips16.training.data.detection import DetectionSet, Picture, read_detection_set, read_image
+from neurips16.training.data.detection.reader import DetectionSet, Picture, read_detection_set, read_image
 from neurips16.training.layers.image_input import MEAN_COLOUR, resize_image
 
 FLIPS = ("none", "horizontal", "both")
@@ -40,7 +40,7 @@ class DetectionData(lightning.LightningDataModule):
     """Pictures with boxes in the layout of PASCAL VOC or COCO.
 
     Args:
-        folder: of the data set; see `training/data/detection.py`.
+        folder: of the data set; see `training/data/detection/reader.py`.
         train_split, val_split: names of splits; an empty val_split leaves validation out.
         batch_size: pictures at a time.
         shorter_sides: lengths to which the shorter side is resized, one drawn for each batch (R-FCN's multi-scale

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from neurips16.training.data.esc50 import Clip, SoundSet, read_clips, read_sound_set
-from neurips16.training.data.sound_augmentation import Augmentation, mixed
+from neurips16.training.data.esc50.augmentation import Augmentation, mixed
+from neurips16.training.data.esc50.reader import Clip, SoundSet, read_clips, read_sound_set
 from neurips16.training.errors import DataError
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
 
@@ -29,7 +29,7 @@ class Esc50Data(lightning.LightningDataModule):
     """A set in ESC-50's layout.
 
     Args:
-        folder: see `training/data/esc50.py`.
+        folder: see `training/data/esc50/reader.py`.
         held_out_fold: the fold that is not trained on; 0 trains on all.
         batch_size: sounds in a batch.
         epoch_size: sounds in an epoch, each class in turn; 0: as many as there are clips.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from neurips16.training.data.mnist import LabelledImages, read_mnist
+from neurips16.training.data.mnist.reader import LabelledImages, read_mnist
 
 VALIDATION_BATCH = 500
 
@@ -28,7 +28,7 @@ class MnistData(lightning.LightningDataModule):
     """MNIST, or what is laid out like it.
 
     Args:
-        folder: holds the IDX files; see `training/data/mnist.py`.
+        folder: holds the IDX files; see `training/data/mnist/reader.py`.
         batch_size: images of a batch.
         batches_per_epoch: 0 takes as many as there are whole batches.
         validation_size: the validation set is so many of the training images, evenly spaced; training sees them too,

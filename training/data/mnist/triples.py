@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from neurips16.training.data.mnist_module import ImageBatch, MnistData
+from neurips16.training.data.mnist.module import ImageBatch, MnistData
 
 
 class TripleData(MnistData):

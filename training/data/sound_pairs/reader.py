@@ -3,7 +3,7 @@
 * ``FOLDER/probabilities.parquet`` has the columns audio (path within FOLDER), segment (0, 1, …), objects and scenes
   (lists of probabilities);
 * ``FOLDER/frames.csv``, in its place, has audio, segment and frame (path of a picture within FOLDER): from it
-  `training/sound_teacher.py` makes the Parquet file once, with two ONNX teachers;
+  `training/data/sound_pairs/teacher.py` makes the Parquet file once, with two ONNX teachers;
 * ``FOLDER/objects.txt`` and ``scenes.txt``, where they are there, name the classes, one a line.
 """
 
@@ -125,7 +125,7 @@ class SoundPairsData(lightning.LightningDataModule):
     def pairs(self) -> list[Pair]:
         """All pairs that are long enough; what the teachers still have to say is asked first."""
         if not (Path(self.folder) / PROBABILITIES).is_file() and self.object_teacher and self.scene_teacher:
-            from neurips16.training.sound_teacher import write_probabilities
+            from neurips16.training.data.sound_pairs.teacher import write_probabilities
 
             write_probabilities(self.folder, self.object_teacher, self.scene_teacher)
         found = read_pairs(self.folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurips16.training.data.sound_pairs import PROBABILITIES, SUM_TOLERANCE
+from neurips16.training.data.sound_pairs.reader import PROBABILITIES, SUM_TOLERANCE
 from neurips16.training.errors import DataError
 
 FRAMES = "frames.csv"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from neurips16.training.data.deepmath import Conjecture, Library, normalise
-from neurips16.training.data.deepmath_tokens import words
+from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise
+from neurips16.training.data.deepmath.tokens import words
 from neurips16.training.metrics.premise_ranking import Ranker
 
 NEIGHBOURS = 128  # training conjectures that vote

@@ -21,12 +21,16 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.data.deepmath import Conjecture, normalise
-from neurips16.training.data.deepmath_batches import Batch, Statements, TokenStore
-from neurips16.training.data.deepmath_module import DeepMathData
-from neurips16.training.data.deepmath_tokens import Tokenizer
-from neurips16.training.layers.sequence_encoders import ConvolutionalEncoder, ConvolutionStack, RecurrentEncoder
+from neurips16.training.data.deepmath.batches import Batch, Statements, TokenStore
+from neurips16.training.data.deepmath.module import DeepMathData
+from neurips16.training.data.deepmath.reader import Conjecture, normalise
+from neurips16.training.data.deepmath.tokens import Tokenizer
 from neurips16.training.system import System, SystemModule, load_module
+from neurips16.training.systems.deepmath.sequence_encoders import (
+    ConvolutionalEncoder,
+    ConvolutionStack,
+    RecurrentEncoder,
+)
 
 LEVELS = ("character", "word", "definition")
 ENCODERS = ("cnn", "lstm", "gru", "cnn_lstm")

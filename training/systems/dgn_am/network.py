@@ -16,16 +16,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neurips16.training.adversarial import AdversarialModule, adam, as_pixels
-from neurips16.training.data.mnist import LabelledImages
-from neurips16.training.data.mnist_module import VALIDATION_BATCH, ImageBatch, MnistData
-from neurips16.training.layers.image_classifier import (
+from neurips16.training.data.mnist.module import VALIDATION_BATCH, ImageBatch, MnistData
+from neurips16.training.data.mnist.reader import LabelledImages
+from neurips16.training.system import System
+from neurips16.training.systems.dgn_am.image_classifier import (
     OUTPUTS,
     CodeDiscriminator,
     CodeGenerator,
     ImageClassifier,
     centre,
 )
-from neurips16.training.system import System
 
 CODE_DEVIATIONS = 3.0  # a code is clipped to [0, mean + so many standard deviations], unit by unit
 LEAST_GRADIENT = 1e-20  # below this a gradient's mean is taken for zero, and the code stays

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurips16.training.adversarial import AdversarialModule, adam, as_pixels, initialise, statistics_kept
-from neurips16.training.data.mnist_module import ImageBatch, MnistData
-from neurips16.training.layers.latent_codes import Information, LatentCodes
+from neurips16.training.data.mnist.module import ImageBatch, MnistData
 from neurips16.training.metrics.assignment import assignment_error, best_assignment
 from neurips16.training.system import System
+from neurips16.training.systems.infogan.latent_codes import Information, LatentCodes
 
 OUTPUTS = {"sigmoid": (nn.Sigmoid, 0.0), "tanh": (nn.Tanh, -1.0)}  # name -> layer, value of a black pixel
 RECOGNISER_HIDDEN = 128

@@ -18,15 +18,15 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.data.detection import Picture, read_image
-from neurips16.training.data.detection_module import DetectionBatch, DetectionData
+from neurips16.training.data.detection.module import DetectionBatch, DetectionData
+from neurips16.training.data.detection.reader import Picture, read_image
 from neurips16.training.layers.boxes import clip, decode, encode, iou_matrix
 from neurips16.training.layers.image_input import normalise_colours, resize_image
-from neurips16.training.layers.region_proposals import Proposals, RegionProposals, sample, start_small
-from neurips16.training.layers.resnet import ResNet, load_imagenet_weights
 from neurips16.training.metrics.detection import Found, detection_metrics
 from neurips16.training.ops import non_max_suppression, ps_roi_pool
 from neurips16.training.system import System, SystemModule
+from neurips16.training.systems.rfcn.region_proposals import Proposals, RegionProposals, sample, start_small
+from neurips16.training.systems.rfcn.resnet import ResNet, load_imagenet_weights
 
 MAX_DETECTIONS = 100  # of an image
 FOREGROUND_IOU = 0.5

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from neurips16.training.data.esc50 import Clip, SoundSet, read_clips
+from neurips16.training.data.esc50.reader import Clip, SoundSet, read_clips
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
 
 WINDOW, HOP = 1024, 512  # samples: 46 ms and 23 ms

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.data.sound_pairs import PairBatch, SoundPairsData
+from neurips16.training.data.sound_pairs.reader import PairBatch, SoundPairsData
 from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, SoundNetTrunk, initialise, repeated
 from neurips16.training.system import System, SystemModule
 
@@ -32,7 +32,7 @@ class SoundNet(SystemModule):
         loss_scale: the paper's lambda, 250. The loss is averaged over the classes too, hence the size.
         learning_rate: of Adam.
         beta1: of Adam.
-        initial_weights: start from a checkpoint, or from published weights, see `training/soundnet_weights.py`.
+        initial_weights: start from a checkpoint, or from published weights; see `published_weights.py`.
         object_labels: names of the objects, in the teacher's order; the data say.
         scene_labels: names of the scenes.
     """
@@ -94,7 +94,7 @@ class SoundNet(SystemModule):
     def setup(self, stage: str) -> None:
         """At the start of training, take over the weights that it is to start from."""
         if stage == "fit" and self.hparams.initial_weights is not None:
-            from neurips16.training.soundnet_weights import load_soundnet  # which imports this module
+            from neurips16.training.systems.soundnet.published_weights import load_soundnet  # which imports this module
 
             self.load_state_dict(load_soundnet(self.hparams.initial_weights).state_dict())
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from neurips16.training.errors import CheckpointError
 from neurips16.training.layers.soundnet_layers import TRUNKS
-from neurips16.training.soundnet import SoundNet
 from neurips16.training.system import CHECKPOINT_KEY, load_module
+from neurips16.training.systems.soundnet.network import SoundNet
 from neurips16.training.tensor_file import read_tensor_file
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var"}  # ours -> NumPy's

@@ -9,8 +9,8 @@ import soundfile
 from tritonclient.grpc import service_pb2
 
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.messages import ModelConfig
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.messages import ModelConfig
 from neurips16.clients.tasks.classify_sound.calls import MODEL, SoundClass, SoundModel, classify
 
 RATE, WINDOW, STEP = 22_050, 110_250, 8_192

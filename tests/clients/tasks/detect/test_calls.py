@@ -15,9 +15,9 @@ from PIL import Image
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from neurips16.clients import AsyncClient, Client, Detection
-from neurips16.clients.tasks.detect.calls import detect_all
 from neurips16.clients.media.box_drawing import draw_detections
 from neurips16.clients.protocol.errors import InvalidImageError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.tasks.detect.calls import detect_all
 
 LABELS = ["blue thing", "red thing"]
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from neurips16.clients import AsyncClient, Client
-from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 from neurips16.clients.media.image_reading import read_image
+from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 
 MODELS = Path(__file__).parents[4] / "serving/models"
 pytestmark = [

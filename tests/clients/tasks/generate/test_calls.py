@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from neurips16.clients import AsyncClient, Client, codec, generation
+from neurips16.clients import AsyncClient, Client
+from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.tasks.generate import calls as generation
 
 SIDE = 6
 
@@ -93,12 +95,12 @@ class Models:
                     part.add(name=name, data_type=f"TYPE_{dtype}", dims=dims)
             for key, value in (parameters | self.changes.get(rpc.model, {})).items():
                 config.parameters[key].string_value = value
-            return rpc.decode(codec.service_pb2.ModelConfigResponse(config=config))
+            return rpc.decode(messages.service_pb2.ModelConfigResponse(config=config))
         request = rpc.request
         given = {}
         for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
             assert tensor.datatype == inputs[tensor.name][0]
-            given[tensor.name] = np.frombuffer(raw, codec.DTYPES[tensor.datatype][0]).reshape(tuple(tensor.shape))
+            given[tensor.name] = np.frombuffer(raw, messages.DTYPES[tensor.datatype][0]).reshape(tuple(tensor.shape))
             assert list(tensor.shape[1:]) == inputs[tensor.name][1]
         assert set(given) == set(inputs)
         self.requests.append((rpc.model, given))
@@ -114,7 +116,7 @@ class Models:
         if name == "activations":
             return np.arange(401, dtype=np.float32) + given["unit"]
         value = sum(v.reshape(rows, -1).astype(np.float64).sum(1) for v in given.values())
-        full = np.zeros((rows, *dims), codec.DTYPES[dtype][0])
+        full = np.zeros((rows, *dims), messages.DTYPES[dtype][0])
         full += np.clip(np.round(value), 0, 255).astype(full.dtype).reshape(rows, *[1] * len(dims))
         return full
 

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neurips16.clients.tasks.rank_premises import premise_index
-
-from neurips16.clients.tasks.rank_premises import calls as premises
 from neurips16.clients.protocol.errors import IndexMismatchError, InvalidInputError, InvalidStatementError
+from neurips16.clients.tasks.rank_premises import calls as premises
+from neurips16.clients.tasks.rank_premises import premise_index
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import parse_all
 

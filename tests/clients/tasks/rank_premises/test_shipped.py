@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurips16.clients import AsyncClient, Client, PremiseIndex, Statement, premises
+from neurips16.clients import AsyncClient, Client, PremiseIndex, Statement
+from neurips16.clients.tasks.rank_premises import calls as premises
 
 MODELS = Path(__file__).parents[4] / "serving/models"
 pytestmark = [

@@ -3,7 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError
-from neurips16.clients.tasks.rank_premises.statements import Statement, check_characters, parse_all, read_conjecture, read_premises
+from neurips16.clients.tasks.rank_premises.statements import (
+    Statement,
+    check_characters,
+    parse_all,
+    read_conjecture,
+    read_premises,
+)
 
 ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz()[],:!=>&~ ABC0123456789_")
 

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
-from neurips16.training.data.deepmath import normalise, read_library
-from neurips16.training.data.deepmath_batches import TokenStore, make_batch, neighbour_batches
-from neurips16.training.data.deepmath_tokens import Tokenizer, character_vocabulary, word_vocabulary, words
+from neurips16.training.data.deepmath.batches import TokenStore, make_batch, neighbour_batches
+from neurips16.training.data.deepmath.reader import normalise, read_library
+from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary, words
 
 
 def test_characters_and_words_get_ids_and_unknown_ones_zero():

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from neurips16.training.data.deepmath import normalise, read_definitions, read_library, split_of, split_statement
+from neurips16.training.data.deepmath.reader import normalise, read_definitions, read_library, split_of, split_statement
 from neurips16.training.errors import DataError
 
 

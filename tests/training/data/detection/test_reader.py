@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from neurips16.training.data.detection import read_detection_set
-from neurips16.training.data.detection_module import DetectionData, _flipped, _jittered
+from neurips16.training.data.detection.module import DetectionData, _flipped, _jittered
+from neurips16.training.data.detection.reader import read_detection_set
 from neurips16.training.errors import DataError
 from neurips16.training.layers.image_input import MEAN_COLOUR, resize_image
 
@@ -191,7 +191,7 @@ def test_validation_numbers_the_pictures(detection_folder):
 
 
 def test_a_picture_that_cannot_be_read(tmp_path):
-    from neurips16.training.data.detection import read_image
+    from neurips16.training.data.detection.reader import read_image
 
     (tmp_path / "x.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match="cannot be read as a picture"):

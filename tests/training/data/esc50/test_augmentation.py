@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.training.data.sound_augmentation import Augmentation, level_db, mixed, placed, trimmed
+from neurips16.training.data.esc50.augmentation import Augmentation, level_db, mixed, placed, trimmed
 
 RATE = 22_050
 

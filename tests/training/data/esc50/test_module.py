@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurips16.training.data.esc50_module import Esc50Data
-from neurips16.training.data.sound_augmentation import Augmentation
+from neurips16.training.data.esc50.augmentation import Augmentation
+from neurips16.training.data.esc50.module import Esc50Data
 from neurips16.training.errors import DataError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neurips16.training.data.audio import read_waveform
-from neurips16.training.data.esc50 import read_clips, read_sound_set
+from neurips16.training.data.esc50.reader import read_clips, read_sound_set
 from neurips16.training.errors import DataError
 
 

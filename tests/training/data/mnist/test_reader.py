@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from neurips16.training.data.mnist import read_idx, read_mnist
-from neurips16.training.data.mnist_module import MnistData
-from neurips16.training.data.mnist_triples import TripleData
+from neurips16.training.data.mnist.module import MnistData
+from neurips16.training.data.mnist.reader import read_idx, read_mnist
+from neurips16.training.data.mnist.triples import TripleData
 from neurips16.training.errors import DataError
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from neurips16.training.data.sound_pairs import SoundPairsData, read_pairs
+from neurips16.training.data.sound_pairs.reader import SoundPairsData, read_pairs
+from neurips16.training.data.sound_pairs.teacher import write_probabilities
 from neurips16.training.errors import DataError
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
-from neurips16.training.sound_teacher import write_probabilities
 
 
 def test_pairs_come_in_order_with_their_segments(sound_pairs):

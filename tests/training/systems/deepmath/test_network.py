@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from neurips16.training.data.deepmath import normalise
-from neurips16.training.data.deepmath_batches import Statements, TokenStore
-from neurips16.training.data.deepmath_module import DeepMathData
-from neurips16.training.data.deepmath_tokens import Tokenizer, words
-from neurips16.training.deepmath import DeepMath
+from neurips16.training.data.deepmath.batches import Statements, TokenStore
+from neurips16.training.data.deepmath.module import DeepMathData
+from neurips16.training.data.deepmath.reader import normalise
+from neurips16.training.data.deepmath.tokens import Tokenizer, words
+from neurips16.training.systems.deepmath.network import DeepMath
 
 TINY = {"channels": (6, 8, 10), "strides": (2, 2, 1), "hidden": 12, "embedding_size": 7}
 

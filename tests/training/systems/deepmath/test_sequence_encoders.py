@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from neurips16.training.layers.sequence_encoders import ConvolutionalEncoder, ConvolutionStack, RecurrentEncoder
+from neurips16.training.systems.deepmath.sequence_encoders import (
+    ConvolutionalEncoder,
+    ConvolutionStack,
+    RecurrentEncoder,
+)
 
 
 def _encoders():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neurips16.training.layers.boxes import areas, clip, decode, encode, iou_matrix
-from neurips16.training.layers.region_proposals import (
+from neurips16.training.systems.rfcn.region_proposals import (
     IGNORED,
     NEGATIVE,
     POSITIVE,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neurips16.training.errors import CheckpointError
-from neurips16.training.layers.resnet import ResNet, fuse_norms, load_imagenet_weights, torchvision_key
+from neurips16.training.systems.rfcn.resnet import ResNet, fuse_norms, load_imagenet_weights, torchvision_key
 
 
 def small(**options):

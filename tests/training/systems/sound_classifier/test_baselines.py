@@ -3,8 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.training.data.esc50 import read_sound_set
-from neurips16.training.sound_baselines import BASELINES, CEPSTRA, MELS, cross_validated, log_mel, mel_filters
+from neurips16.training.data.esc50.reader import read_sound_set
+from neurips16.training.systems.sound_classifier.baselines import (
+    BASELINES,
+    CEPSTRA,
+    MELS,
+    cross_validated,
+    log_mel,
+    mel_filters,
+)
 
 RATE = 22_050
 

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from neurips16.training.command import cross_validate as command
 from neurips16.training.cross_validation import cross_validate, last_checkpoint, train_fold
-from neurips16.training.data.esc50_module import SoundBatch
+from neurips16.training.data.esc50.module import SoundBatch
 from neurips16.training.errors import DataError, UnknownSystemError
 from neurips16.training.run import run_training
-from neurips16.training.sound_classifier import SoundClassifier, StepScores, trunk_state
-from neurips16.training.soundnet import SoundNet
 from neurips16.training.system import PRESETS, load_module
+from neurips16.training.systems.sound_classifier.network import SoundClassifier, StepScores, trunk_state
+from neurips16.training.systems.soundnet.network import SoundNet
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
@@ -182,7 +182,7 @@ def test_the_papers_classifier_is_fitted_to_given_features(sound_folder, tmp_pat
         if "num_batches" not in name:
             assert torch.equal(value, given[name]), name  # the trunk stays as it was, statistics included
     from neurips16.training.cross_validation import answers_of
-    from neurips16.training.data.esc50 import read_sound_set
+    from neurips16.training.data.esc50.reader import read_sound_set
 
     clips = read_sound_set(sound_folder).clips
     right = [answer == clip.label for answer, clip in zip(answers_of(module, clips), clips, strict=True)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.training.sound_svm import fit_svm
+from neurips16.training.systems.sound_classifier.svm import fit_svm
 
 
 def _clips(classes: int, clips: int = 24, steps: int = 5):

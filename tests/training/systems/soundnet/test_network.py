@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from neurips16.training.data.sound_pairs import PairBatch, SoundPairsData
+from neurips16.training.data.sound_pairs.reader import PairBatch, SoundPairsData
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ, TRUNKS
 from neurips16.training.run import run_training
-from neurips16.training.soundnet import SoundNet
 from neurips16.training.system import PRESETS
+from neurips16.training.systems.soundnet.network import SoundNet
 
 
 def test_the_published_network_has_the_published_number_of_weights():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from neurips16.training.layers.latent_codes import LatentCodes
+from neurips16.training.systems.infogan.latent_codes import LatentCodes
 
 
 @pytest.fixture

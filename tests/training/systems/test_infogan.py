@@ -6,9 +6,9 @@ import pytest
 import torch
 import yaml
 
-from neurips16.training.data.mnist_module import MnistData
-from neurips16.training.infogan import InfoGAN, agreement, moved
+from neurips16.training.data.mnist.module import MnistData
 from neurips16.training.system import PRESETS
+from neurips16.training.systems.infogan.network import InfoGAN, agreement, moved
 
 TINY = {"hidden": 16, "generator_channels": (8, 6), "discriminator_channels": (6, 8), "noise": 6}
 
@@ -52,7 +52,7 @@ def test_every_preset_makes_and_reads_images_of_its_data(preset, shape):
 
 def test_the_bound_is_weighted_by_kind():
     network = InfoGAN([1, 12, 12], [3], 1, 1, **TINY, categorical_weight=2.0, uniform_weight=0.5, gaussian_weight=0.25)
-    from neurips16.training.layers.latent_codes import Information
+    from neurips16.training.systems.infogan.latent_codes import Information
 
     information = Information(*(torch.tensor(value) for value in (1.0, 10.0, 100.0)))
     assert network.weighted(information).item() == pytest.approx(2 + 5 + 25)

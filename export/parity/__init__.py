@@ -1,0 +1,1 @@
+"""Whether an exported model agrees with its checkpoint."""

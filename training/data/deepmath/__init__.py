@@ -1,0 +1,1 @@
+"""Mizar40 statements and premise pairs."""

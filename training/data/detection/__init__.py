@@ -1,0 +1,1 @@
+"""Object detection in the layouts of PASCAL VOC and COCO."""

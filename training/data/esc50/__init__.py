@@ -1,0 +1,1 @@
+"""Environmental sounds in ESC-50's layout."""

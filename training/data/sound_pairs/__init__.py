@@ -1,0 +1,1 @@
+"""Sounds with the distributions of two image teachers."""

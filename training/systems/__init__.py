@@ -1,0 +1,1 @@
+"""The systems: a module or a folder for each, called as the system."""
