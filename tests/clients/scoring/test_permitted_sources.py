@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import importlib
 import os
 import socket
 import threading
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from neurips16.clients.protocol.connection import Connection
 from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.scoring.job import score
 from neurips16.clients.scoring.permitted_sources import PermittedSources
 from neurips16.clients.scoring.tasks import DetectTask
-from neurips16.clients.scoring.worker import ThroughServer
+from neurips16.clients.scoring.worker import InProcess, ShardWorker
 
+job_module = importlib.import_module("neurips16.clients.scoring.job")
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
 
@@ -44,7 +44,7 @@ def site():
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             asked.append((self.headers["Host"], self.path))
             if "to=" in self.path:
                 self.send_response(302)
@@ -250,7 +250,8 @@ def test_a_key_of_object_storage_is_a_text(monkeypatch):
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_a_hostile_table_costs_its_rows_and_opens_nothing(scoring_server, folders, site, allowed):
+def test_a_hostile_table_costs_its_rows_and_opens_nothing(scoring_repository, folders, site, allowed, monkeypatch):
+    monkeypatch.setattr(job_module, "score_shards", lambda job, shards, **_: map(ShardWorker(job).score, shards))
     Image.new("RGB", (8, 8), (230, 153, 0)).save(folders / "own/good.png")
     Image.new("RGB", (8, 8), (230, 153, 0)).save(folders / "other/secret.png")
     cells = [
@@ -267,14 +268,12 @@ def test_a_hostile_table_costs_its_rows_and_opens_nothing(scoring_server, folder
         DetectTask(),
         str(folders / "own/table.csv"),
         folders / "out",
-        host=ThroughServer(Connection.of(scoring_server.url)),
+        host=InProcess(scoring_repository),
         max_error_share=1.0,
         allow_paths=[str(folders / "other")] if allowed else [],
     )
     assert (summary.rows, summary.failed) == (7, 5 if allowed else 6)
-    errors = pa.concat_tables(
-        pq.read_table(path) for path in sorted((folders / "out/errors").glob("*.parquet"))
-    ).to_pylist()
+    errors = pq.read_table(folders / "out/errors").to_pylist()
     wanted = cells[2:] if allowed else cells[1:]
     assert [row["key"] for row in errors] == [f"table.csv:{cells.index(cell)}" for cell in wanted]
     assert all(row["error"] == "InvalidInputError" and "\n" not in row["reason"] for row in errors)
