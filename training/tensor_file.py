@@ -37,16 +37,11 @@ def read_tensor_file(path: str | Path) -> Any:
 
 
 def _check_archive(path: str | Path) -> None:
-    """See that a file takes no more memory than it has bytes: `torch.save` compresses nothing, and torch would unpack."""
+    """See that nothing in a file is compressed: torch would unpack it, however large, and `torch.save` packs nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
             packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-    except (
-        OSError,
-        ValueError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ):  # the older format of torch, or no file of it
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # of an older format, or not there
         return
     if packed:
         raise CheckpointError(f"{path} holds {packed[0]!r} compressed, which `torch.save` never does: save it again")

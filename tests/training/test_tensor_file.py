@@ -92,5 +92,5 @@ def test_a_file_that_unpacks_to_more_than_it_has_is_refused(tmp_path):
         for name in plain.namelist():
             archive.writestr(name, plain.read(name))
     assert packed.stat().st_size < 20_000
-    with pytest.raises(CheckpointError, match="compressed, which `torch.save` never does"):
+    with pytest.raises(CheckpointError, match=r"compressed, which `torch\.save` never does"):
         read_tensor_file(packed)
