@@ -135,7 +135,7 @@ def test_message_size_reaches_the_channel(monkeypatch):
 
 
 class _Compressing(service_pb2_grpc.GRPCInferenceServiceServicer):
-    def ModelInfer(self, request, context):
+    def ModelInfer(self, request, context):  # noqa: N802
         context.set_compression(grpc.Compression.Gzip)
         return service_pb2.ModelInferResponse(model_name="a", raw_output_contents=[bytes(128 << 20)])
 
