@@ -68,7 +68,7 @@ def ask_pip_audit(versions: Mapping[str, str], lock: Path = LOCK) -> list[str]:
             "was not reached, or has no record of them; with --database FOLDER the audit needs no network"
         )
     return [
-        f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or 'no release'}"
+        f"{package['name']} {package['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or 'none'}"
         for package in packages
         for hole in package["vulns"]
     ]
@@ -137,7 +137,9 @@ def look_through_code() -> list[str]:
         raise AuditError(f"bandit gave no answer: {done.stderr.strip()[-300:]}") from None
     if report["errors"] or not report["metrics"]["_totals"]["loc"]:
         raise AuditError(f"bandit could not read {report['errors'] or 'anything'}")
-    return [f"{one['filename']}:{one['line_number']}: {one['test_id']} {one['issue_text']}" for one in report["results"]]
+    return [
+        f"{one['filename']}:{one['line_number']}: {one['test_id']} {one['issue_text']}" for one in report["results"]
+    ]
 
 
 def main() -> int:

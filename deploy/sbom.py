@@ -24,7 +24,9 @@ from packageurl import PackageURL
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 SCHEMA = SchemaVersion.V1_6
-IMAGE = re.compile(r"(?P<registry>[^/\s]+)/(?P<path>[\w./-]+)/(?P<name>[\w-]+):(?P<tag>[\w.-]+)@sha256:(?P<digest>[0-9a-f]{64})")
+IMAGE = re.compile(
+    r"(?P<registry>[^/\s]+)/(?P<path>[\w./-]+)/(?P<name>[\w-]+):(?P<tag>[\w.-]+)@sha256:(?P<digest>[0-9a-f]{64})"
+)
 
 
 def write_wheel(path: Path) -> None:
@@ -89,7 +91,8 @@ def image_bill(dockerfile: str, version: str, models: Path) -> Bom:
         model, number = path.parts[-3:-1]
         content = HashType(alg=HashAlgorithm.SHA_256, content=hashlib.sha256(path.read_bytes()).hexdigest())
         kind = ComponentType.MACHINE_LEARNING_MODEL
-        parts.append(Component(name=model, version=number, type=kind, hashes=[content], bom_ref=f"model {model} {number}"))
+        reference = f"model {model} {number}"
+        parts.append(Component(name=model, version=number, type=kind, hashes=[content], bom_ref=reference))
     for part in parts:
         bom.components.add(part)
     bom.register_dependency(root, parts)

@@ -260,7 +260,7 @@ class ModelSpec:
         """
         try:
             raw = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also a number of too many digits, and too deep a list
             raise SpecError(f"the model's specification is not JSON: {error}") from error
         if not isinstance(raw, dict):
             raise SpecError(f"the model's specification is a JSON {type(raw).__name__}, expected an object")
@@ -339,6 +339,8 @@ def open_model(path: str | Path) -> Any:
         raise SpecError(f"{path} is not an ONNX file: {error}") from error
     folder = path.parent.resolve()
     for location in _external_files(model):
+        if "\0" in location:
+            raise ExternalDataError(f"{path} keeps weights in {location!r}, which is no name of a file")
         # ONNX Runtime looks, too, but not every release of it does.
         if Path(location).is_absolute() or not (folder / location).resolve().is_relative_to(folder):
             raise ExternalDataError(

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +54,8 @@ def run(reader: str, seconds: int, output: Path) -> Outcome:
     }
     command = [sys.executable, "-m", "fuzz.worker", reader, str(folder / "corpus")]
     command += [f"-{name}={value}" for name, value in options.items()] + [f"-artifact_prefix={folder}/"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     before = set(folder.glob("*-*"))
     with (folder / "log").open("w+") as log:
         try:
@@ -73,21 +75,34 @@ def run(reader: str, seconds: int, output: Path) -> Outcome:
     return Outcome(reader, int(counted[-1]) if counted else 0, f"{said[:300]}; {' '.join(inputs) or f'{folder}/log'}")
 
 
+def fuzz(seconds: int, output: Path, chosen: Sequence[str] = ()) -> Iterator[Outcome]:
+    """Fuzz one reader after the other; one that fails does not stop the next.
+
+    Args:
+        seconds: for all of them together.
+        output: folder of corpora, logs and inputs that failed.
+        chosen: all, unless named.
+    """
+    chosen = chosen or names()
+    for name in chosen:
+        yield run(name, max(LEAST_S, seconds // len(chosen)), output.resolve())
+
+
 def main(
     seconds: Annotated[int, typer.Option(min=1, help="For all readers together; each has at least three.")] = 60,
     reader: Annotated[list[str] | None, typer.Option(help="Only this one. May be repeated.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of corpora, logs and inputs that failed.")] = ROOT / "build/fuzz",
-    again: Annotated[Path | None, typer.Option(help="Read one input again, of OUTPUT/NAME, and show what happens.")] = None,
+    again: Annotated[Path | None, typer.Option(help="Read an input of OUTPUT/NAME, and show what happens.")] = None,
 ) -> None:
-    """Fuzz one reader after the other; one that fails does not stop the next."""
+    """Fuzz, or read one input again."""
     if again is not None:
         raise typer.Exit(1 if _show(again) else 0)
     chosen = reader or names()
     if unknown := sorted(set(chosen) - set(names())):
         raise typer.BadParameter(f"no reader is called {', '.join(unknown)}; there are: {', '.join(names())}")
     failed = False
-    for name in chosen:
-        outcome = run(name, max(LEAST_S, seconds // len(chosen)), output)
+    for outcome in fuzz(seconds, output, chosen):
+        name = outcome.reader
         typer.echo(f"{name}: {outcome.runs:,} inputs")
         if outcome.failure:
             failed = True

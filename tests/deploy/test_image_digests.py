@@ -59,7 +59,8 @@ def test_a_missing_docker_is_said(files, monkeypatch, tmp_path):
 
 
 def test_the_images_of_deploy_are_seen():
-    names = {match["tagged"] for path in image_digests.FILES for match in image_digests.PINNED.finditer(path.read_text())}
+    texts = [path.read_text() for path in image_digests.FILES]
+    names = {match["tagged"] for text in texts for match in image_digests.PINNED.finditer(text)}
     assert {name.rpartition(":")[0] for name in names} == {
         "nvcr.io/nvidia/tritonserver",
         "prom/prometheus",

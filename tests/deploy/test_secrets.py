@@ -14,7 +14,7 @@ from deploy_tools import COMPOSE, DEPLOY
 
 SCRIPT = DEPLOY / "compose/secrets.sh"
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="secrets are made with openssl, which is not here")
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes secrets, is not here")
 
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:

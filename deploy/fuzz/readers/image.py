@@ -32,7 +32,8 @@ def seeds() -> list[bytes]:
         made.append(buffer.getvalue())
     for mode in ("1", "L", "LA", "P", "RGBA", "I;16"):
         buffer = io.BytesIO()
-        image = Image.fromarray(pixels[..., 0].astype(np.uint16)) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+        deep = mode == "I;16"
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16)) if deep else Image.fromarray(pixels).convert(mode)
         image.save(buffer, format="PNG")
         made.append(buffer.getvalue())
     png = made[FORMATS.index("PNG")]

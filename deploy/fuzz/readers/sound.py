@@ -32,9 +32,10 @@ def seeds() -> list[bytes]:
     """One of each container; one whose header is all there is."""
     wave = np.sin(np.arange(800) / 8).astype(np.float32)
     made = []
-    for kind, subtype in (("WAV", "PCM_16"), ("WAV", "FLOAT"), ("FLAC", None), ("OGG", None), ("AIFF", None), ("MP3", None)):
+    for kind in ("WAV", "WAV/FLOAT", "FLAC", "OGG", "AIFF", "MP3"):
+        container, _, subtype = kind.partition("/")
         buffer = io.BytesIO()
-        soundfile.write(buffer, wave, 44_100, format=kind, subtype=subtype)
+        soundfile.write(buffer, wave, 44_100, format=container, subtype=subtype or None)
         made.append(buffer.getvalue())
     return [*made, made[0][:44], made[0].replace(b"\x44\xac\0\0", b"\0\0\0\0"), b""]
 

@@ -28,7 +28,8 @@ def seeds() -> list[bytes]:
     """Statements, a proof, and quotes and brackets that do not end."""
     statements = b"% a comment\nfof(a, axiom, ! [X] : p(X, 0)).\nfof('b c', axiom, q).\n\n~ p(x) & r(12)\n"
     proof = b"fof(a, axiom, p, file('x.p', a)).\nfof(c_1, plain, ($false), inference(cn,[status(thm)],[a])).\n"
-    return [statements, proof, b"fof(a, axiom, 'p", b"(" * 5000, b"fof(a, axiom, p). fof(b, axiom, q).", b"\xff\xfe", b""]
+    broken = [b"fof(a, axiom, 'p", b"(" * 5000, b"fof(a, axiom, p). fof(b, axiom, q).", b"\xff\xfe", b""]
+    return [statements, proof, *broken]
 
 
 HARNESS = Harness(read, (ClientError,), seeds)
