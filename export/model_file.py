@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from neurips16.export.errors import ExternalDataError, SpecError
+from neurips16.export.errors import ExternalDataError, NotAnOnnxFileError, SpecError
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 # ONNX Runtime takes this for "not in a file: at this address of my memory".
@@ -37,7 +37,7 @@ def open_model(path: str | Path) -> Any:
             )
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except DecodeError as error:
-        raise SpecError(f"{path} is not an ONNX file: {error}") from error
+        raise NotAnOnnxFileError(f"{path} is not an ONNX file: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}") from error
     if any(entry.key == _SESSION_OPTIONS for entry in model.metadata_props):

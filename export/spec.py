@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurips16.export.errors import ExternalDataError as ExternalDataError
+from neurips16.export.errors import NotAnOnnxFileError as NotAnOnnxFileError
 from neurips16.export.errors import SpecError
 from neurips16.export.limits import (
     MAX_BATCH_SIZE,
