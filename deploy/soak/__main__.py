@@ -7,7 +7,8 @@
 3. kill-server: the server killed under load and started again on its port;
 4. publish: a new version of a model under load;
 5. malformed: requests that nobody should send; shapes that overflow 64 bits;
-6. deadlines: a slow model, a short deadline.
+6. deadlines: a slow model, a short deadline;
+7. fuzz: bytes that nobody should send, to each reader of foreign bytes (`make fuzz`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fuzz.__main__ import Outcome as Outcome
+from fuzz.__main__ import fuzz
 from soak.deadlines import short_deadlines
 from soak.faults import kill_model, kill_server, publish_version
 from soak.findings import Finding
@@ -52,12 +55,14 @@ class Scenario(Enum):
     PUBLISH = "publish"
     MALFORMED = "malformed"
     DEADLINES = "deadlines"
+    FUZZ = "fuzz"
 
 
 def main(
     requests: Annotated[int, typer.Option(min=1, help="Of the mixed load.")] = 100_000,
     malformed: Annotated[int, typer.Option(min=1, help="Malformed requests.")] = 10_000,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at the same time.")] = 16,
+    fuzz_seconds: Annotated[int, typer.Option(min=1, help="Of the fuzzing, for all readers together.")] = 60,
     scenario: Annotated[list[Scenario] | None, typer.Option(help="Only this one. May be repeated.")] = None,
     models: Annotated[Path, typer.Option(help="The model repository, of which a copy is served.")] = ROOT
     / "serving/models",
@@ -92,6 +97,7 @@ def main(
                     lambda: overflow(server, questions),
                 ],
                 Scenario.DEADLINES: [lambda: asyncio.run(short_deadlines(server))],
+                Scenario.FUZZ: [lambda: fuzz_readers(fuzz_seconds, output / "fuzz")],
             }
             for one in chosen:
                 for step in steps[one]:
@@ -112,6 +118,15 @@ def carefully(scenario: Scenario, step: Callable[[], Finding]) -> Finding:
     typer.echo(f"{finding.scenario}: {finding.figures}")
     for failure in finding.failures:
         typer.echo(f"FAILED {failure}", err=True)
+    return finding
+
+
+def fuzz_readers(seconds: int, output: Path) -> Finding:
+    """Hostile bytes to each reader; what one does that it must not is a failure."""
+    finding = Finding(Scenario.FUZZ.value)
+    for outcome in fuzz(seconds, output):
+        finding.figures[outcome.reader] = outcome.runs
+        finding.expect(not outcome.failure, f"{outcome.reader}: {outcome.failure}")
     return finding
 
 

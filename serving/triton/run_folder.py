@@ -39,7 +39,7 @@ from neurips16.serving.triton.installation import (
 
 PREFIX = "neurips16-serve-"
 RUN_NAME = re.compile(rf"{PREFIX}[0-9a-f]{{12}}")
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")  # nosec B108: the kernel's name for it; what is made there has random names
 BACKEND_SOURCES = Path(__file__).parents[1] / "backends"
 
 

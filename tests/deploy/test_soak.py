@@ -231,6 +231,14 @@ def test_a_failure_ends_the_command_with_1_after_all_scenarios(tmp_path, monkeyp
     assert "| overflow |  | held |" in text
 
 
+def test_a_reader_that_fails_under_the_fuzzer_is_a_failure(tmp_path, monkeypatch):
+    outcomes = [soak_command.Outcome("a", 5, ""), soak_command.Outcome("b", 2, "KeyError: 'x'; crash-1")]
+    monkeypatch.setattr(soak_command, "fuzz", lambda *_: iter(outcomes))
+    finding = soak_command.fuzz_readers(1, tmp_path)
+    assert finding.figures == {"a": 5, "b": 2}
+    assert finding.failures == ["b: KeyError: 'x'; crash-1"]
+
+
 @pytest.mark.triton
 def test_the_command_writes_its_report(tmp_path):
     copy(MODELS, tmp_path / "models", [PUBLISHED])
