@@ -21,8 +21,7 @@ from neurips16.training.data.audio import read_waveform
 from neurips16.training.data.sound_pairs.reader import read_pairs
 from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, Block, repeated
 from neurips16.training.system import CHECKPOINT_KEY, read_checkpoint
-from neurips16.training.systems.soundnet.network import SHORTEST_S, SoundNet
-from neurips16.training.systems.soundnet.published_weights import load_soundnet
+from neurips16.training.systems.soundnet.network import SHORTEST_S, SoundNet, load_soundnet
 
 MAX_BATCH_SIZE = 8
 FEATURES = {8: ("pool5", "conv6"), 5: ("pool3", "conv4")}  # those that the paper recommends, and their like
