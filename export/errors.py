@@ -5,7 +5,8 @@
     │   └── ExternalDataError       an ONNX file reads weights from outside its own folder
     ├── SignatureError              the graph's tensors are not what the specification says
     ├── OperatorError               the graph's own operators are not those that the specification names
-    ├── ParityError                 a station's answer differs from torch's
+    ├── ParityError                 an exported model's answer differs from torch's
+    ├── StationError                a module, a file or a server gave no answer
     ├── PublishError                a model could not, or must not, be put into a repository
     ├── SessionError                ONNX Runtime could not make the session that was asked for
     ├── OpError                     an operator of ours is unknown, or its library is not there   (export/ops)
@@ -33,7 +34,11 @@ class OperatorError(ExportError):
 
 
 class ParityError(ExportError):
-    """At least one station answers differently from torch; the text lists every difference."""
+    """An exported or served model answers differently from torch; the text lists every difference."""
+
+
+class StationError(ExportError):
+    """A module, a file or a server gave no answer."""
 
 
 class PublishError(ExportError):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurips16.export.errors import EvaluationError
+from neurips16.clients import Client
+from neurips16.clients.protocol.errors import ClientError
+from neurips16.export.errors import EvaluationError, StationError
 from neurips16.export.graph.exporter import export_module
 from neurips16.export.ops import library_path
 from neurips16.export.parity.check import check_parity
 from neurips16.export.parity.report import ParityReport
 from neurips16.export.publish import MODEL_FILE, publish
 from neurips16.export.registry import ExportedModel, Station, System, get
+
+POLL_S = 0.2  # from one look at a server to the next
 
 
 def run_export(
@@ -54,12 +59,37 @@ def run_export(
         published = [publish(f, repository, m.spec, r) for m, f, r in zip(models, files, reports, strict=True)]
     if url is not None:
         for model, version in zip(models, published, strict=True):
+            name, number = model.spec.name, version.name
+            wait_until_served(url, name, number)
             served = check_parity(
-                model.spec, model.module, version / MODEL_FILE, model.cases, server=(url, model.spec.name)
+                model.spec, model.module, version / MODEL_FILE, model.cases, server=(url, name, number)
             )
             served.raise_if_failed()
             served.save(version)
     return published
+
+
+def wait_until_served(url: str, model: str, version: str, *, patience_s: float = 60.0) -> None:
+    """Wait until a server has loaded a version of a model.
+
+    Raises:
+        StationError: it has not in time, or no server answers.
+    """
+    deadline = time.monotonic() + patience_s
+    with Client(url) as client:
+        while True:
+            try:
+                found = [status for status in client.models() if (status.name, status.version) == (model, version)]
+            except ClientError as error:
+                raise StationError(f"the server at {url} did not answer: {error}") from error
+            if any(status.ready for status in found):
+                return
+            if time.monotonic() > deadline:
+                reason = next((status.reason for status in found if status.reason), "it was not asked to load it")
+                raise StationError(
+                    f"the server at {url} has not loaded version {version} of {model!r} in {patience_s:g} s: {reason}"
+                )
+            time.sleep(POLL_S)
 
 
 def parse_options(words: Sequence[str], system: System) -> dict[str, str]:

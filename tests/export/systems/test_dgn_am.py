@@ -50,7 +50,7 @@ def run(path, inputs) -> dict[str, np.ndarray]:
 def test_the_gate_compared_whole_trajectories(path):
     report = json.loads((path.parent / "parity.json").read_text())
     assert report["passed"]
-    activations = report["stations"]["onnx"]["activations"]
+    activations = report["runs"]["onnx"]["activations"]
     assert activations["compared"] == 6 * (MAX_STEPS + 1)
     assert activations["max_abs"] < 1e-3
     spec = read_spec(path)

@@ -104,7 +104,7 @@ class TestExported:
         report = json.loads((exported.parent / "parity.json").read_text())
         assert report["passed"]
         stations = {"onnx"} | ({"kernels"} if library_path() else set())
-        assert set(report["stations"]) == stations
+        assert set(report["runs"]) == stations
         assert report["metrics"]["onnx"]["map_50"]["allowed_loss"] == 0.005
         ops = {(node.domain, node.op_type) for node in onnx.load(exported).graph.node}
         assert ("neurips16", "PSRoIPool") in ops
