@@ -226,6 +226,20 @@ class ServerStation(Station):
         self._client.close()
 
 
+def run_case(spec: ModelSpec, station: Station, steps: Sequence[Arrays]) -> list[Answers]:
+    """The answers to the steps of a sequence, or to one run of a model that keeps no state.
+
+    Raises:
+        StationError: there is no answer to one of them.
+    """
+    if not spec.states:
+        return [station.ask(step) for step in steps]
+    (found,) = station.sequences([steps])
+    if isinstance(found, StationError):
+        raise found
+    return found
+
+
 def class_labels(spec: ModelSpec) -> tuple[str, ...]:
     """The names of a model's classes; nothing where it has none, or several lists of them."""
     lists = set(spec.labels.values())

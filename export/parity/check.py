@@ -32,7 +32,7 @@ from neurips16.export.parity.difference import compare
 from neurips16.export.parity.report import Failure, OutputReport, ParityReport
 from neurips16.export.session import CPU
 from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, SpecError, TensorSpec, read_spec
-from neurips16.export.station import Answers, Arrays, FileStation, ServerStation, Station, TorchStation
+from neurips16.export.station import Answers, Arrays, FileStation, ServerStation, Station, TorchStation, run_case
 
 Case = Arrays | Sequence[Arrays]  # one run, or the steps of a sequence
 FILE, CASES, TORCH, ONNX, KERNELS, SERVER = "file", "cases", "torch", "onnx", "kernels", "server"
@@ -105,7 +105,7 @@ def _ask(
     found: list[list[Answers] | StationError] = []
     for steps in sequences:
         try:
-            found.append([station.ask(step) for step in steps])
+            found.append(run_case(spec, station, steps))
         except StationError as error:
             found.append(error)
     return found
