@@ -268,9 +268,14 @@ def _config(spec: dict[str, Any]) -> model_config_pb2.ModelConfig:
             datatype = "TYPE_STRING" if tensor["dtype"] == "BYTES" else f"TYPE_{tensor['dtype']}"
             dims = tensor["dims"][config.max_batch_size > 0 :]
             said.add(name=tensor["name"], data_type=datatype, dims=[d if isinstance(d, int) else -1 for d in dims])
-    for key, value in spec["parameters"].items():
+    for key, value in {**_labels(spec), **spec["parameters"]}.items():
         config.parameters[key].string_value = value
     return config
+
+
+def _labels(spec: dict[str, Any]) -> dict[str, str]:
+    lists = {tuple(labels) for labels in spec["labels"].values()}
+    return {"labels": json.dumps(lists.pop(), ensure_ascii=False)} if len(lists) == 1 else {}
 
 
 def _sequences(spec: dict[str, Any]) -> Sequences | None:

@@ -11,7 +11,7 @@
     ├── SessionError                ONNX Runtime could not make the session that was asked for
     ├── OpError                     an operator of ours is unknown, or its library is not there   (export/ops)
     ├── EvaluationError             a metric was asked for in a way that cannot be measured
-    └── SystemRegistryError         a system is unknown, or its name is taken
+    └── UnknownExportError          a system is unknown, or its name is claimed twice
 
 Each text says what was got, what was expected and what to do; a foreign error is kept as ``__cause__``.
 """
@@ -55,7 +55,7 @@ class EvaluationError(ExportError):
     exit_status = 2
 
 
-class SystemRegistryError(ExportError):
-    """A system is unknown, or its name is taken already."""
+class UnknownExportError(ExportError):
+    """A system is unknown, or its name is claimed twice."""
 
     exit_status = 2

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from neurips16.clients import Client
 from neurips16.clients.protocol.errors import ClientError
-from neurips16.export.errors import EvaluationError, StationError
+from neurips16.export.errors import EvaluationError, ExportError, StationError
 from neurips16.export.graph.exporter import export_module
 from neurips16.export.ops import library_path
 from neurips16.export.parity.check import check_parity
 from neurips16.export.parity.report import ParityReport
 from neurips16.export.publish import MODEL_FILE, publish
-from neurips16.export.registry import ExportedModel, Station, System, get
+from neurips16.export.registry import ExportedModel, SystemExport, Target, find_export
 
 POLL_S = 0.2  # from one look at a server to the next
 
@@ -44,15 +44,18 @@ def run_export(
         The published version folders.
 
     Raises:
+        ExportError: nothing of this system is exported.
         ParityError: what was exported is not what was trained; the text lists every difference.
     """
-    system = get(system_name)
+    system = find_export(system_name)
+    if system.models is None:
+        raise ExportError(f"nothing of {system_name} is exported: it is evaluated, see `neurips16 evaluate`")
     models = list(system.models(checkpoint, data))
     with tempfile.TemporaryDirectory(prefix="neurips16-export-") as folder:
         # Laid out like a repository, since the models of a system are evaluated together.
         files = [Path(folder) / model.spec.name / "1" / MODEL_FILE for model in models]
         reports = [_export(model, file, inline=inline) for model, file in zip(models, files, strict=True)]
-        if data is not None:
+        if data is not None or not system.needs_data:
             _compare_metrics(system, checkpoint, files[0], data, models, reports)
         for report in reports:
             report.raise_if_failed()
@@ -92,27 +95,17 @@ def wait_until_served(url: str, model: str, version: str, *, patience_s: float =
             time.sleep(POLL_S)
 
 
-def parse_options(words: Sequence[str], system: System) -> dict[str, str]:
-    """``--name value`` pairs that a system's evaluation understands.
+def evaluate_target(
+    system: SystemExport, target: Target, data: Path | None, split: str, options: Mapping[str, str]
+) -> Mapping[str, float]:
+    """The metrics of a system for a target.
 
     Raises:
-        EvaluationError: a name is not among the system's options, or has no value; the text lists them.
+        EvaluationError: the system needs a data set, and none is given.
     """
-    known = "; ".join(f"--{name} ({what})" for name, what in system.options.items()) or "none"
-    options: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        name = rest.pop(0)
-        if not name.startswith("--") or name[2:].split("=")[0] not in system.options:
-            raise EvaluationError(f"{system.name} has no evaluation option {name!r}; it has: {known}")
-        if "=" in name:
-            name, value = name.split("=", 1)
-        elif rest:
-            value = rest.pop(0)
-        else:
-            raise EvaluationError(f"{name} needs a value: {system.options[name[2:]]}")
-        options[name[2:]] = value
-    return options
+    if data is None and system.needs_data:
+        raise EvaluationError(f"{system.name} is measured on a data set: give --data FOLDER")
+    return system.evaluate(target, data, split, options)
 
 
 def _export(model: ExportedModel, file: Path, *, inline: bool) -> ParityReport:
@@ -123,15 +116,15 @@ def _export(model: ExportedModel, file: Path, *, inline: bool) -> ParityReport:
 
 
 def _compare_metrics(
-    system: System,
+    system: SystemExport,
     checkpoint: Path,
     model: Path,
-    data: Path,
+    data: Path | None,
     models: Sequence[ExportedModel],
     reports: Sequence[ParityReport],
 ) -> None:
-    quick: Mapping[str, str] = system.quick_options
-    before = system.evaluate(Station(checkpoint=checkpoint), data, "test", quick)
-    after = system.evaluate(Station(model=model), data, "test", quick)
+    quick = system.quick_options
+    before = evaluate_target(system, Target(checkpoint=checkpoint), data, "test", quick)
+    after = evaluate_target(system, Target(model=model), data, "test", quick)
     for exported, report in zip(models, reports, strict=True):
         report.add_metrics(exported.spec, "onnx", before, after)

@@ -11,7 +11,7 @@ import itertools
 import json
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -23,10 +23,11 @@ from torch import nn
 from neurips16.clients import Client
 from neurips16.clients.protocol.errors import ClientError
 from neurips16.clients.protocol.messages import SequenceStep
-from neurips16.export.errors import ExportError, StationError
+from neurips16.export.errors import EvaluationError, ExportError, StationError
 from neurips16.export.graph.exporter import call_by_name
+from neurips16.export.registry import ExportedModel, Target
 from neurips16.export.session import CPU, ORT_ERRORS, make_session
-from neurips16.export.spec import ModelSpec, StateSpec, TensorSpec, read_spec
+from neurips16.export.spec import ModelSpec, SpecError, StateSpec, TensorSpec, read_spec
 
 Arrays = Mapping[str, np.ndarray]
 Answers = dict[str, np.ndarray]
@@ -105,7 +106,7 @@ class _CarriesState(Station):
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        self.parameters, self.labels = spec.parameters, class_labels(spec)
+        self.parameters, self.labels = spec.parameters, spec.class_labels
         self._states: dict[int, Answers] = {}
 
     def step(self, sequence: int, inputs: Arrays, *, first: bool, last: bool) -> Answers:
@@ -226,6 +227,62 @@ class ServerStation(Station):
         self._client.close()
 
 
+def open_station(
+    target: Target,
+    system: str,
+    name: str,
+    models: Callable[[Path, Path | None], Sequence[ExportedModel]],
+    *,
+    op_library: Path | None = None,
+) -> Station:
+    """The model ``name`` of a system where a target has it.
+
+    Args:
+        target: a checkpoint, an ONNX file (this model's, or another one's of the system beside it in a repository), or
+            a server.
+        system: that the file must be of.
+        name: of the model.
+        models: the system's own, which makes its torch modules from a checkpoint.
+        op_library: see `FileStation`.
+
+    Raises:
+        EvaluationError: the target is a baseline, or a file that is not there or not of the system.
+        StationError: the server does not answer, or has no such model.
+    """
+    if target.checkpoint is not None:
+        exported = next(model for model in models(target.checkpoint, None) if model.spec.name == name)
+        return TorchStation(exported.spec, exported.module)
+    if target.model is not None:
+        path, spec = model_file(target.model, system, name)
+        return FileStation(path, spec, op_library=op_library, threads=0)
+    if target.url is not None:
+        return ServerStation(target.url, name)
+    raise EvaluationError(f"{system} has no baseline {target.baseline!r}: name a checkpoint, a model or a server")
+
+
+def model_file(path: Path, system: str, name: str) -> tuple[Path, ModelSpec]:
+    """The file of a model, from that of any model of its system in REPOSITORY/MODEL/VERSION/model.onnx.
+
+    Raises:
+        EvaluationError: a file is not there, cannot be read, or is of another system.
+    """
+    try:
+        spec = read_spec(path)
+    except (OSError, SpecError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EvaluationError(f"{path} is no model that can be measured: {reason}") from error
+    if spec.system != system:
+        raise EvaluationError(f"{path} is {spec.name!r}, of the system {spec.system!r}; expected a model of {system!r}")
+    if spec.name == name:
+        return path, spec
+    beside = path.absolute().parents[2] / name / path.parent.name / path.name
+    if not beside.is_file():
+        raise EvaluationError(f"{beside} is not there, and {system} needs it: export the models of a system together")
+    if (other := read_spec(beside)).name != name:
+        raise EvaluationError(f"{beside} says that it is {other.name!r}: a model lies in the folder of its name")
+    return beside, other
+
+
 def run_case(spec: ModelSpec, station: Station, steps: Sequence[Arrays]) -> list[Answers]:
     """The answers to the steps of a sequence, or to one run of a model that keeps no state.
 
@@ -238,12 +295,6 @@ def run_case(spec: ModelSpec, station: Station, steps: Sequence[Arrays]) -> list
     if isinstance(found, StationError):
         raise found
     return found
-
-
-def class_labels(spec: ModelSpec) -> tuple[str, ...]:
-    """The names of a model's classes; nothing where it has none, or several lists of them."""
-    lists = set(spec.labels.values())
-    return lists.pop() if len(lists) == 1 else ()
 
 
 def state_inputs(spec: ModelSpec) -> Iterator[tuple[StateSpec, TensorSpec]]:
