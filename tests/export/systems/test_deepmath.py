@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from neurips16.export.errors import EvaluationError, ExportError
+from neurips16.export.options import parse_options
 from neurips16.export.registry import Target, find_export
-from neurips16.export.run_export import parse_options, run_export
+from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
 from neurips16.export.systems.deepmath.models import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
 from neurips16.training.data.deepmath.module import DeepMathData
