@@ -39,7 +39,7 @@ from soak.traffic import StalledError
 from neurips16.clients.protocol.errors import ClientError
 from neurips16.serving import TritonServer
 from neurips16.serving.errors import ServingError
-from neurips16.serving.repository import prepare
+from neurips16.serving.repository import prepare, prepare_model
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = "premise_ranker"  # of several outputs, and soon computed: a mix would show
@@ -142,7 +142,7 @@ def publish(questions: list[Question], models: Path, folder: Path, concurrency: 
         metrics_port=None,
         model_control="poll",
         poll_s=POLL_S,
-        before_load=prepare,
+        before_load=prepare_model,
     ) as server:
         return asyncio.run(publish_version(server, asked, PUBLISHED, folder / "next", concurrency))
 

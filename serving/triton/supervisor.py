@@ -182,7 +182,8 @@ def _remove(leftovers: list[str]) -> None:
             if os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                os.unlink(path)
+                with contextlib.suppress(OSError):  # another user's, who gave it such a name
+                    os.unlink(path)
 
 
 def _end_as(status: int) -> None:

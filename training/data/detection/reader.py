@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from defusedxml import ElementTree
-from PIL import Image, UnidentifiedImageError
 
+from neurips16.training.data.pictures import open_picture
 from neurips16.training.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -73,11 +73,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} cannot be read as a picture: {error}") from error
+    return np.asarray(open_picture(path))
 
 
 def _voc_roots(folder: Path) -> list[Path]:
