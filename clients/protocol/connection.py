@@ -113,7 +113,7 @@ class TLS:
             if self.ca is not None:
                 context.load_verify_locations(cafile=self.ca)
             if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.key, password="")  # gRPC takes no encrypted key
+                context.load_cert_chain(self.certificate, self.key, password="")  # nosec B106: gRPC takes no encrypted key
         except ssl.SSLError as error:
             given = f"ca={self.ca}, certificate={self.certificate}, key={self.key}"
             raise InvalidInputError(
