@@ -76,7 +76,7 @@ gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped mod
 	@$(BIN)/python deploy/gpu/check.py
 
 # A stamp is made anew when what it installs has changed; the native library is a part of the installation.
-KERNELS := $(wildcard export/ops/*.cc export/ops/*.h export/ops/*/*.cc export/ops/*/*.cu)
+KERNELS := $(wildcard $(foreach kind,cc cu h,export/ops/*.$(kind) export/ops/*/*.$(kind)))
 
 $(VENV)/.demo: pyproject.toml constraints.txt requirements/demo.txt deploy/setup.sh
 	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) demo

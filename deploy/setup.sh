@@ -19,6 +19,10 @@ need eprover eprover "the prover behind 'neurips16 prove'"
 if [ "$extra" = dev ]; then
     need g++ g++ "compiles the native kernels"
     need openssl openssl "makes the certificates of the TLS tests"
+    need chromium chromium "opens the page in its tests"
+    need curl curl "asks the server over HTTP, as the documentation shows"
+    command -v npm >/dev/null 2>&1 || need nodejs node "runs models and clients in another language"
+    command -v npm >/dev/null 2>&1 || need npm npm "installs what the tests in Node need"
 fi
 python=""
 for candidate in python3.11 python3.12 python3.10 python3; do
@@ -61,6 +65,10 @@ if [ "$extra" = dev ]; then
 fi
 say "installing neurips16[$extra]"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+if [ "$extra" = dev ]; then # --ignore-scripts: what the locked files hold is all that is needed
+    (cd tests/node && npm ci --silent --ignore-scripts --no-audit --no-fund) ||
+        say "going on without the packages of Node: the tests in that language are skipped"
+fi
 if [ "$extra" = dev ]; then # pip hides what the build says
     "$venv/bin/python" -c 'from neurips16.export.ops import library_path as built
 print("==> native kernels:", built() or "NOT BUILT, models run on their function bodies")'
