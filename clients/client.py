@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import queue
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,10 +17,12 @@ from tritonclient.grpc import service_pb2_grpc
 from neurips16.clients.media.audio import Audio
 from neurips16.clients.media.image_reading import ImageSource
 from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.attempts import Attempts, deadline_of
 from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
-from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
-from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
+from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Rpc, SequenceStep
+from neurips16.clients.protocol.model_index import explained, known_models
+from neurips16.clients.protocol.operation import Operation, Reply, Stream, single
 from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
 from neurips16.clients.tasks.classify_sound.calls import SoundClassification, classify
 from neurips16.clients.tasks.detect.calls import Detection, detect
@@ -111,8 +113,8 @@ class Client:
                 state twice.
             timeout_s: in place of ``Timeout.infer_s``.
         """
-        rpc = messages.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
-        return self.run(single(rpc))
+        rpc = messages.infer(model, inputs, outputs=outputs, version=version, sequence=sequence)
+        return self.run(single(rpc), timeout_s=timeout_s)
 
     def rank_premises(
         self,
@@ -206,21 +208,21 @@ class Client:
         """
         return self.run(generation.preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size))[0]
 
-    def run(self, operation: Operation[T]) -> T:
-        """Perform an operation: a generator of groups of calls, see `neurips16.clients.protocol.messages`."""
-        operation = explained(operation)
-        step = partial(next, operation)
-        while True:
-            try:
-                group = step()
-            except StopIteration as stop:
-                return stop.value
-            try:
-                step = partial(operation.send, self._perform(group))
-            except ServerUnavailableError as error:
-                step = partial(operation.throw, explain_unavailable(error, self.connection))
-            except ClientError as error:
-                step = partial(operation.throw, error)
+    def run(self, operation: Operation[T], *, timeout_s: float | None = None) -> T:
+        """Perform an operation, see `neurips16.clients.protocol.operation`, and return its result.
+
+        Args:
+            operation: asks for calls and is sent their answers.
+            timeout_s: for all of it together, in place of the time limits of its calls.
+        """
+        stream = self.stream(operation, timeout_s=timeout_s)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, operation: Operation[T], *, timeout_s: float | None = None) -> Stream[T]:
+        """Perform an operation while its partial results are taken: ``for character in client.stream(…)``."""
+        return Stream(explained(operation), partial(self._perform, deadline=deadline_of(timeout_s)))
 
     def close(self) -> None:
         """End the connection; calls under way fail."""
@@ -235,8 +237,8 @@ class Client:
     ) -> None:
         self.close()
 
-    def _perform(self, group: Iterable[Rpc]) -> list:
-        """The answers to a group of calls, in its order, a bounded number of them under way at the same time.
+    def _perform(self, calls: Iterable[Rpc], *, deadline: float) -> Generator[Reply, None, None]:
+        """The replies to a group of calls as they arrive, a bounded number of them under way at the same time.
 
         The calling thread is the only one: replies and waits before further attempts are events in its queue, so an
         error, or Ctrl-C, ends what is under way at once.
@@ -244,29 +246,37 @@ class Client:
         arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
         flying: dict[Any, tuple[int, Attempts]] = {}
         waiting: list[tuple[float, int, Attempts]] = []  # a heap by the time of the next attempt
-        answers: dict[int, Any] = {}
-        todo = enumerate(group)
+        todo = enumerate(calls)
         try:
             while True:
                 while waiting and waiting[0][0] <= time.monotonic():
                     _, place, attempts = heapq.heappop(waiting)
                     flying[self._send(attempts, arrived)] = place, attempts
                 while len(flying) + len(waiting) < self.connection.max_in_flight and (item := next(todo, None)):
-                    attempts = Attempts(item[1], self.connection)
+                    attempts = Attempts(item[1], self.connection, deadline=deadline)
                     flying[self._send(attempts, arrived)] = item[0], attempts
                 if not flying and not waiting:
-                    return [answers[place] for place in range(len(answers))]
+                    return
                 try:
                     call = arrived.get(timeout=max(0.0, waiting[0][0] - time.monotonic()) if waiting else None)
                 except queue.Empty:
                     continue
                 place, attempts = flying.pop(call)
                 try:
-                    answers[place] = attempts.rpc.decode(call.result())
+                    reply = Reply(place, attempts.rpc.decode(call.result()))
                 except grpc.RpcError as error:
                     if self._closed:
                         raise ClientClosedError("the client was closed while a request was under way") from error
-                    heapq.heappush(waiting, (time.monotonic() + attempts.delay_s(error), place, attempts))
+                    try:
+                        heapq.heappush(waiting, (time.monotonic() + attempts.delay_s(error), place, attempts))
+                        continue
+                    except ServerUnavailableError as final:
+                        reply = Reply(place, error=explain_unavailable(final, self.connection))
+                    except ClientError as final:
+                        reply = Reply(place, error=final)
+                except ClientError as error:
+                    reply = Reply(place, error=error)
+                yield reply
         finally:
             for call in flying:
                 call.cancel()

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import threading
+import time
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +24,10 @@ from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.attempts import deadline_of
 from neurips16.clients.protocol.errors import (
     ClientError,
+    DeadlineExceededError,
     InvalidInputError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -31,7 +35,8 @@ from neurips16.clients.protocol.errors import (
     ServerError,
     UnsupportedError,
 )
-from neurips16.clients.protocol.messages import Operation
+from neurips16.clients.protocol.messages import Rpc
+from neurips16.clients.protocol.operation import Operation, Reply, Stream
 
 T = TypeVar("T")
 
@@ -76,18 +81,30 @@ class LocalClient:
         self._lock = threading.Lock()
         self._models: dict[str, LocalModel] = {}
 
-    def run(self, operation: Operation[T]) -> T:
-        """Perform an operation; see `Client.run`."""
-        step = partial(next, operation)
-        while True:
+    def run(self, operation: Operation[T], *, timeout_s: float | None = None) -> T:
+        """Perform an operation; see `Client.run`. The time counts between calls: a model cannot be interrupted."""
+        stream = self.stream(operation, timeout_s=timeout_s)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, operation: Operation[T], *, timeout_s: float | None = None) -> Stream[T]:
+        """Perform an operation while its partial results are taken; see `Client.stream`."""
+        return Stream(operation, partial(self._perform, deadline=deadline_of(timeout_s)))
+
+    def _perform(self, calls: Iterable[Rpc], *, deadline: float) -> Generator[Reply, None, None]:
+        for place, rpc in enumerate(calls):
+            if time.monotonic() > deadline:
+                raise DeadlineExceededError(
+                    f"{rpc.method} of model {rpc.model!r} was not reached in time: give the operation more (timeout_s)",
+                    code=grpc.StatusCode.DEADLINE_EXCEEDED,
+                    model=rpc.model,
+                )
             try:
-                group = step()
-            except StopIteration as stop:
-                return stop.value
-            try:
-                step = partial(operation.send, [rpc.decode(self.answer(rpc.method, rpc.request)) for rpc in group])
+                reply = Reply(place, rpc.decode(self.answer(rpc.method, rpc.request)))
             except ClientError as error:
-                step = partial(operation.throw, error)
+                reply = Reply(place, error=error)
+            yield reply
 
     def answer(self, method: str, request: Any) -> Message:
         """The reply to a request of the service GRPCInferenceService.

@@ -20,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 def models(as_json: JsonOption = False, url: UrlOption = None) -> None:
     """List the models that a server holds, and what each takes and gives."""
     from neurips16.clients.client import Client
-    from neurips16.clients.protocol.operation import described_models
+    from neurips16.clients.protocol.model_index import described_models
     from neurips16.clients.tables import print_table
 
     with Client(url) as client:

@@ -1,12 +1,11 @@
 """KServe v2 over gRPC, without any IO: requests are made and replies are read here, for both clients.
 
-A call is described by an `Rpc`; an *operation* is a generator that yields a group of them, is sent their decoded
-answers in the same order, and returns its result. A client only drives operations, so nothing but IO is in a client.
+A call is described by an `Rpc`; what is made of several calls is an operation, see `protocol.operation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -34,6 +33,7 @@ DTYPES: dict[str, tuple[np.dtype, str]] = {
     "FP64": (np.dtype(np.float64), "fp64_contents"),
     "BYTES": (np.dtype(np.object_), "bytes_contents"),
 }
+MAX_SEQUENCE_ID = 2**63 - 1  # the protocol's number is signed
 _NAMES = {dtype: name for name, (dtype, _) in DTYPES.items()}
 
 
@@ -45,12 +45,8 @@ class Rpc(Generic[T]):
     request: Message
     decode: Callable[[Any], T]
     kind: Literal["control", "infer"] = "control"  # which time limit holds
-    timeout_s: float | None = None  # in place of that limit
     repeatable: bool = True  # whether doing it twice does no harm
     model: str = ""  # for the errors
-
-
-Operation = Generator[Iterable[Rpc], list, T]
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,6 @@ def infer(
     outputs: Iterable[str] | None = None,
     version: str = "",
     sequence: SequenceStep | None = None,
-    timeout_s: float | None = None,
 ) -> Rpc[dict[str, np.ndarray]]:
     """Ask a model for its answer to ``inputs`` (anything that NumPy makes an array of, batch axis first).
 
@@ -151,7 +146,6 @@ def infer(
         request,
         decode_answer,
         kind="infer",
-        timeout_s=timeout_s,
         # A step of a sequence that is done twice moves the state twice; the first step begins it afresh.
         repeatable=sequence is None or sequence.start,
         model=model,

@@ -20,7 +20,8 @@ import pyarrow as pa
 from neurips16.clients.media.image_reading import read_image
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Operation
 from neurips16.clients.tasks.classify_sound.calls import MODEL as SOUND_CLASSIFIER
 from neurips16.clients.tasks.classify_sound.calls import SoundModel, classify
 from neurips16.clients.tasks.detect.calls import DETECTOR, detect, detection_labels

@@ -11,7 +11,8 @@ import numpy as np
 from neurips16.clients.media.image_reading import ImageSource, read_image
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Operation
 
 DETECTOR = "rfcn"
 OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")

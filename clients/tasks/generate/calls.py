@@ -15,7 +15,8 @@ import numpy as np
 
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Operation
 
 INFOGAN, INFOGAN_ENCODER = "infogan", "infogan_encoder"
 SWAP, DECODER = "disentangle", "disentangle_decoder"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from neurips16.clients.models_command import JsonOption, UrlOption
 
 if TYPE_CHECKING:
+    from neurips16.clients.protocol.operation import Stream
     from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
     from neurips16.clients.tasks.rank_premises.statements import Statement
 
+T = TypeVar("T")
 ConjectureOption = Annotated[
     Path, typer.Option("--conjecture", metavar="FILE", help="A file with one statement: fof(name, role, formula).")
 ]
@@ -57,8 +58,8 @@ def index_premises(
     from neurips16.clients.tasks.rank_premises.statements import read_premises
 
     statements = read_premises(premises)
-    with Client(url) as client, _progress(len(statements)) as advance:
-        grown = client.run(grow_index(index, statements, progress=advance))
+    with Client(url) as client:
+        grown = _with_progress(client.stream(grow_index(index, statements)), len(statements))
     _note_truncation(grown.truncated, grown.index.max_length, premises)
     typer.echo(f"{index} holds {len(grown.index)} premises, {len(grown.added)} of them new (build {grown.index.build})")
 
@@ -156,8 +157,9 @@ def _ranked(
         to_encode = 0
     else:
         raise InvalidInputError("name the premises: either --premises FILE or --index INDEX")
-    with Client(url) as client, _progress(to_encode) as advance:
-        ranking = client.run(rank(goal, candidates, top_k=top_k, for_proof=for_proof, progress=advance))
+    with Client(url) as client:
+        stream = client.stream(rank(goal, candidates, top_k=top_k, for_proof=for_proof))
+        ranking = _with_progress(stream, to_encode)
     if ranking.conjecture_truncated:
         _note(
             f"the conjecture is longer than the {ranking.max_length} characters that the model reads (white space not "
@@ -173,16 +175,17 @@ def _ranked(
     return ranking
 
 
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where that is a terminal; yields what moves it on."""
+def _with_progress(stream: Stream[T], total: int) -> T:
+    """What an operation that encodes returns; a bar on stderr meanwhile, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not (total and console.is_terminal)) as progress:
-        task = progress.add_task("encoding premises", total=total)
-        yield lambda number: progress.update(task, advance=number)
+        task = progress.add_task("encoding statements", total=total)
+        for encoded in stream:
+            progress.update(task, advance=encoded.count)
+    return stream.result
 
 
 def _note_truncation(truncated: Sequence[int], max_length: int, source: Path) -> None:

@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
 from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Reply, Stream
 from neurips16.clients.tasks.classify_sound.calls import MODEL, SoundClass, SoundModel, classify
 
 RATE, WINDOW, STEP = 22_050, 110_250, 8_192
@@ -40,13 +41,14 @@ class Server:
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, operation):
-        (rpc,) = next(operation)
-        assert rpc.model == MODEL
-        try:
-            group = operation.send([self.config])
-            operation.send([self._infer(rpc) for rpc in group])
-        except StopIteration as stop:
-            return stop.value
+        stream = Stream(operation, self._perform)
+        assert list(stream) == []
+        return stream.result
+
+    def _perform(self, calls):
+        for place, rpc in enumerate(calls):
+            assert rpc.model == MODEL
+            yield Reply(place, self.config if rpc.method == "ModelConfig" else self._infer(rpc))
 
     def _infer(self, rpc):
         (tensor,), (raw,) = rpc.request.inputs, rpc.request.raw_input_contents
