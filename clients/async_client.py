@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients.media.audio import Audio
-from neurips16.clients.media.image_reading import ImageSource
-from neurips16.clients.protocol import messages
+from neurips16.clients.calls import AsyncTaskCalls
 from neurips16.clients.protocol.attempts import Attempts, deadline_of
 from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
 from neurips16.clients.protocol.errors import ClientClosedError, ClientError, InvalidInputError, ServerUnavailableError
-from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Rpc, SequenceStep
-from neurips16.clients.protocol.model_index import explained, known_models
-from neurips16.clients.protocol.operation import AsyncStream, Operation, Reply, single
+from neurips16.clients.protocol.messages import Rpc
+from neurips16.clients.protocol.model_index import explained
+from neurips16.clients.protocol.operation import AsyncStream, Operation, Reply
 from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
-from neurips16.clients.tasks.classify_sound.calls import SoundClassification, classify
-from neurips16.clients.tasks.detect.calls import Detection, detect
-from neurips16.clients.tasks.generate import calls as generation
-from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
-from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, rank
-from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
-from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncTaskCalls):
     """As `neurips16.clients.Client`, argument for argument; to be used within one event loop."""
 
     def __init__(
@@ -61,85 +51,6 @@ class AsyncClient:
         self._stub: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-
-    async def server_ready(self) -> bool:
-        """See `Client.server_ready`."""
-        return await self.run(single(messages.server_ready()))
-
-    async def models(self) -> list[ModelStatus]:
-        """See `Client.models`."""
-        return await self.run(known_models())
-
-    async def model_config(self, name: str) -> ModelConfig:
-        """See `Client.model_config`."""
-        return await self.run(single(messages.model_config(name)))
-
-    async def infer(
-        self,
-        model: str,
-        inputs: Mapping[str, Any],
-        *,
-        outputs: Iterable[str] | None = None,
-        version: str = "",
-        sequence: SequenceStep | None = None,
-        timeout_s: float | None = None,
-    ) -> dict[str, np.ndarray]:
-        """See `Client.infer`."""
-        rpc = messages.infer(model, inputs, outputs=outputs, version=version, sequence=sequence)
-        return await self.run(single(rpc), timeout_s=timeout_s)
-
-    async def rank_premises(
-        self,
-        conjecture: str | Statement,
-        premises: Sequence[str | Statement] | PremiseIndex,
-        *,
-        top_k: int | None = None,
-    ) -> PremiseRanking:
-        """See `Client.rank_premises`."""
-        return await self.run(rank(conjecture, premises, top_k=top_k))
-
-    async def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
-        """See `Client.detect`."""
-        return await self.run(detect(image, min_score=min_score))
-
-    async def classify_sound(
-        self, audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
-    ) -> SoundClassification:
-        """See `Client.classify_sound`. Files are decoded in the event loop, a window at a time."""
-        return await self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
-
-    async def generate(
-        self,
-        model: str = "infogan",
-        *,
-        category: int | Sequence[int] | np.ndarray | None = None,
-        continuous: Sequence[float] | np.ndarray | None = None,
-        count: int | None = None,
-        seed: int = 0,
-    ) -> np.ndarray:
-        """See `Client.generate`."""
-        return await self.run(
-            generation.generate(model, category=category, continuous=continuous, count=count, seed=seed)
-        )
-
-    async def read_codes(self, images: Any) -> ImageCodes:
-        """See `Client.read_codes`."""
-        return await self.run(generation.read_codes(images))
-
-    async def swap_style(self, style: Any, content: Any) -> np.ndarray:
-        """See `Client.swap_style`."""
-        return await self.run(generation.swap_style(style, content))
-
-    async def interpolate(self, first: Any, second: Any, *, steps: int = 8) -> np.ndarray:
-        """See `Client.interpolate`."""
-        return await self.run(generation.interpolate(first, second, steps=steps))
-
-    async def preferred_input(
-        self, unit: int, *, steps: int = 200, seed: int = 0, step_size: float | None = None
-    ) -> PreferredInput:
-        """See `Client.preferred_input`."""
-        found = await self.run(generation.preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size))
-        return found[0]
 
     async def run(self, operation: Operation[T], *, timeout_s: float | None = None) -> T:
         """See `Client.run`."""

@@ -23,6 +23,7 @@ import numpy as np
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from neurips16.clients.calls import TaskCalls
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.attempts import deadline_of
 from neurips16.clients.protocol.errors import (
@@ -56,7 +57,7 @@ class LocalModel:
     session: Any  # onnxruntime.InferenceSession
 
 
-class LocalClient:
+class LocalClient(TaskCalls):
     """Runs the models of a repository (MODEL/VERSION/model.onnx, the newest version of each) on this machine's CPU.
 
     Args:
@@ -110,7 +111,8 @@ class LocalClient:
         """The reply to a request of the service GRPCInferenceService.
 
         Args:
-            method: ``ModelInfer``, ``ModelConfig`` or ``ModelMetadata``; all else is a server's.
+            method: ``ModelInfer``, ``ModelConfig``, ``ModelMetadata``, ``RepositoryIndex``, ``ServerReady``,
+                ``RepositoryModelLoad`` or ``RepositoryModelUnload``; all else is a server's.
             request: its request message.
 
         Raises:
@@ -122,6 +124,17 @@ class LocalClient:
             return service_pb2.ModelConfigResponse(config=self.model(request.name).config)
         if method == "ModelMetadata":
             return service_pb2.ModelMetadataResponse(name=request.name, versions=[self.model(request.name).version])
+        if method == "ServerReady":
+            return service_pb2.ServerReadyResponse(ready=True)
+        if method == "RepositoryIndex":
+            return self._index()
+        if method == "RepositoryModelLoad":
+            self.model(request.model_name)
+            return service_pb2.RepositoryModelLoadResponse()
+        if method == "RepositoryModelUnload":
+            with self._lock:
+                self._models.pop(request.model_name, None)
+            return service_pb2.RepositoryModelUnloadResponse()
         raise UnsupportedError(
             f"{method} is a server's: models in this process only infer", code=grpc.StatusCode.UNIMPLEMENTED
         )
@@ -142,14 +155,27 @@ class LocalClient:
         """Let go of the models."""
         self._models.clear()
 
-    def _load(self, name: str) -> LocalModel:
-        versions = [
+    def _index(self) -> Message:
+        """Every model of the repository; all count as ready, since each is loaded when it is first asked for."""
+        reply = service_pb2.RepositoryIndexResponse()
+        for name in self._known():
+            reply.models.add(name=name, version=max(self._versions(name), key=int), state="READY")
+        return reply
+
+    def _known(self) -> list[str]:
+        return sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+
+    def _versions(self, name: str) -> list[str]:
+        return [
             folder.name
             for folder in (self.repository / name).glob("*/")
             if folder.name.isdecimal() and (folder / MODEL_FILE).is_file()
         ]
+
+    def _load(self, name: str) -> LocalModel:
+        versions = self._versions(name)
         if not versions:
-            known = sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+            known = self._known()
             raise ModelNotFoundError(
                 f"{self.repository} has no model {name!r}: it has {', '.join(known) or 'none'}",
                 code=grpc.StatusCode.NOT_FOUND,

@@ -19,7 +19,7 @@ ImageSource = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
 BITS_16 = 257  # 65535 / 255
 # Pillow knows some forty. Of those that nobody sends, one is a program (EPS, which it hands to Ghostscript), and the
 # readers of the others are old and little tried.
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -44,7 +44,7 @@ def read_image(source: ImageSource) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=FORMATS) as opened:
+            with Image.open(file, formats=_readable()) as opened:
                 # A camera's MPO holds previews behind the picture; several frames of any other kind are a question.
                 frames = getattr(opened, "n_frames", 1)
                 if frames > 1 and opened.format != "MPO":
@@ -60,6 +60,14 @@ def read_image(source: ImageSource) -> np.ndarray:
         raise InvalidImageError(f"{name} has too many pixels ({error}): make it smaller, or cut it up") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises where a file is damaged
         raise InvalidImageError(f"{name} cannot be read as an image: {error}") from error
+
+
+def _readable() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads: AVIF depends on its build, HEIF on the plugin pillow-heif."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _to_rgb(image: Any, name: str) -> np.ndarray:

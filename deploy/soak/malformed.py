@@ -11,8 +11,7 @@ import grpc
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients import ModelConfig
-from neurips16.clients.protocol.messages import DTYPES, infer
+from neurips16.clients.protocol.messages import DTYPES, ModelConfig, infer
 
 Request = service_pb2.ModelInferRequest
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from examples import example_inputs
 from gpu.check import values
 
 from neurips16.clients.in_process import LocalClient
@@ -30,6 +32,7 @@ LENGTHS: dict[str, tuple[int, ...]] = {
     "P": (1, 16, 128),
 }
 OTHER_LENGTHS = (4, 8, 16)
+MOST_EXAMPLES = 4  # requests of examples, of each model
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def make_questions(
 ) -> list[Question]:
     """Questions to the newest version of each model, answered by ONNX Runtime in this process.
 
+    Besides those of several sizes, each model is asked what its task's examples ask it.
+
     Args:
         repository: a model repository of ours.
         models: those to ask; None for all that keep no state from one request to the next.
@@ -67,6 +72,8 @@ def make_questions(
     """
     local = LocalClient(repository, op_library=find_ops_library())
     rng = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory(prefix="neurips16-examples-") as output:
+        shown = example_inputs(local, Path(output))
     questions = []
     for folder in sorted(repository.iterdir()):
         path = newest_model(folder) if folder.is_dir() and (models is None or folder.name in models) else None
@@ -75,6 +82,8 @@ def make_questions(
         for number in range(sizes):
             lengths = _lengths(spec, number, sizes, rng)
             inputs = {tensor.name: values(tensor, lengths, rng) for tensor in spec.inputs}
+            questions.append(answered(local, folder.name, inputs, spec))
+        for inputs in shown.get(folder.name, ())[:MOST_EXAMPLES]:
             questions.append(answered(local, folder.name, inputs, spec))
     return questions
 

@@ -178,10 +178,18 @@ class _Clip:
         return SoundTimeline(self.model.labels, starts / rate, self.model.step_samples / rate, probabilities, weights)
 
 
-def classify(
+def classify_sound(
     audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
 ) -> Operation[SoundClassification]:
-    """Name what can be heard; see `Client.classify_sound`.
+    """What can be heard, the likeliest class first: a list of `SoundClass`.
+
+    Args:
+        audio: a file (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point numbers in [-1, 1], or
+            whole numbers of 8, 16 or 32 bits. Any rate, any length from 0.1 s; long files are read and sent a window
+            at a time.
+        sample_rate_hz: of an array; a file says its own.
+        top_k: how many classes to return; all, if None.
+        steps: also say what is heard when, as ``timeline`` of the answer.
 
     Raises:
         InvalidInputError: the sound cannot be used.

@@ -37,6 +37,7 @@ class RankedPremise:
     rank: int  # 1 is the best
     score: float  # a logit: higher is more useful
     index: int  # position in the list, or zero-based line of the file, or position in the index
+    name: str  # "" for a bare formula
     text: str  # the statement as it was given
 
 
@@ -154,18 +155,18 @@ def output_weights(models: PremiseModels) -> Operation[np.ndarray]:
     return _output(answer, RANKER, "output_weights", (1, size + 1))[0]
 
 
-def rank(
+def rank_premises(
     conjecture: str | Statement,
     premises: Sequence[str | Statement] | PremiseIndex,
     *,
     top_k: int | None = None,
     for_proof: bool = False,
 ) -> Operation[PremiseRanking]:
-    """Rank premises for a conjecture; see `Client.rank_premises`.
+    """The premises by how useful the model thinks each is to prove the conjecture, best first.
 
     Args:
-        conjecture: the statement to prove.
-        premises: statements, or an index of them.
+        conjecture: ``fof(name, role, formula).`` or a bare formula.
+        premises: the same, equal ones being encoded once; or an index, whose premises are encoded already.
         top_k: how many to return; all, if None.
         for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
             index that holds a statement of its name, that statement and all after it, which may be proved with it.
@@ -212,7 +213,7 @@ def rank(
             if len(found) == top_k:
                 break
     ranked = tuple(
-        RankedPremise(number, float(scores[place]), statement.index, statement.text)
+        RankedPremise(number, float(scores[place]), statement.index, statement.name, statement.text)
         for number, (place, statement) in enumerate(found, start=1)
     )
     return PremiseRanking(ranked, models.max_length, truncated, goal_truncated, excluded)

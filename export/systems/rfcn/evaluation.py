@@ -93,7 +93,7 @@ def _exported(path: Path) -> Detect:
 
 def _served(client: Client, labels: list[str]) -> Detect:
     def detect(image: np.ndarray) -> Found:
-        (detections,) = client.run(detect_all([image]))
+        (detections,) = client.run(detect_all([image], min_score=0.0))
         return Found(
             np.array([d.box for d in detections], np.float32).reshape(-1, 4),
             np.array([d.score for d in detections], np.float32),
