@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = (640, 480)  # width, height: those of BCCD
 RED_CELLS, PLATELETS = 16, 4
+TARGET = Path(__file__).parents[2] / "clients/tasks/detect/examples/cells.jpg"
 
 
 def main() -> None:

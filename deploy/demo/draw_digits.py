@@ -1,4 +1,4 @@
-"""Draws the digits among the examples, light on dark as MNIST has them, in several hands: pictures whose styles the demo page swaps."""
+"""Draws the digits among the examples, light on dark as MNIST has them, in several hands."""
 
 from __future__ import annotations
 

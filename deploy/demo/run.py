@@ -31,9 +31,7 @@ def main() -> None:
             if status := run(server.url, arguments).returncode:
                 sys.exit(f"error: `neurips16 {shlex.join(arguments)}` ended with status {status}")
     console.rule("That was the demo")
-    console.print(
-        f"What was drawn is in {OUTPUT}. Serve the models yourself:  .venv/bin/neurips16 serve serving/models"
-    )
+    console.print(f"Pictures: {OUTPUT}. Serve the models yourself:  .venv/bin/neurips16 serve serving/models")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ NOT_PROVED_STATUS = 3  # nothing went wrong, but there is no proof
 ConjectureOption = Annotated[
     Path,
     typer.Option(
-        "--conjecture", metavar="FILE", help="A file with one statement, fof(name, role, formula).; - for stdin."
+        "--conjecture", metavar="FILE", help="A file with one statement: fof(name, role, formula). - is stdin."
     ),
 ]
 PremisesOption = Annotated[
@@ -55,9 +55,7 @@ def rank_premises(
 @asks_server
 def index_premises(
     server: Server,
-    premises: Annotated[
-        Path, typer.Argument(metavar="PREMISES_FILE", help="A file with one statement a line; - for stdin.")
-    ],
+    premises: Annotated[Path, typer.Argument(metavar="FILE", help="Statements, one a line; - is stdin.")],
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="The index (a folder) to make or to grow.")],
 ) -> None:
     """Encode premises once and keep them: makes an index, or adds to it the statements that it lacks."""
