@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neurips16.clients.in_process import LocalClient
     from neurips16.clients.protocol.connection import TLS, Retry, Timeout
     from neurips16.clients.protocol.errors import ClientError
-    from neurips16.clients.protocol.messages import SequenceStep
+    from neurips16.clients.protocol.messages import SequenceStep, new_sequence_id
     from neurips16.clients.protocol.operation import Defer, Each, Emit
     from neurips16.clients.protocol.sequence import Sequence
 
@@ -32,6 +32,7 @@ _MODULES = {
     "SequenceStep": "protocol.messages",
     "TLS": "protocol.connection",
     "Timeout": "protocol.connection",
+    "new_sequence_id": "protocol.messages",
 }
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Sequence",
     "SequenceStep",
     "Timeout",
+    "new_sequence_id",
 ]
 
 

@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from neurips16.clients.calls import AsyncTaskCalls
 from neurips16.clients.protocol.attempts import Attempts, deadline_of
-from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.protocol.connection import TLS, Connection, Retry, Timeout
 from neurips16.clients.protocol.errors import ClientClosedError, ClientError, InvalidInputError, ServerUnavailableError
 from neurips16.clients.protocol.messages import Rpc
 from neurips16.clients.protocol.model_index import explained
@@ -36,7 +36,7 @@ class AsyncClient(AsyncTaskCalls):
         tls: TLS | None = None,
         headers: Mapping[str, str] | None = None,
         max_in_flight: int = 4,
-        max_message_bytes: int = MAX_INT32,
+        max_message_bytes: int | None = None,
     ) -> None:
         self.connection = Connection.of(
             url,

@@ -5,6 +5,7 @@ A call is described by an `Rpc`; what is made of several calls is an operation, 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -33,7 +34,6 @@ DTYPES: dict[str, tuple[np.dtype, str]] = {
     "FP64": (np.dtype(np.float64), "fp64_contents"),
     "BYTES": (np.dtype(np.object_), "bytes_contents"),
 }
-MAX_SEQUENCE_ID = 2**63 - 1  # the protocol's number is signed
 _NAMES = {dtype: name for name, (dtype, _) in DTYPES.items()}
 
 
@@ -51,7 +51,11 @@ class Rpc(Generic[T]):
 
 @dataclass(frozen=True)
 class SequenceStep:
-    """Which sequence of requests an inference belongs to, for models that keep state."""
+    """Which sequence of requests an inference belongs to, for models that keep state.
+
+    A server goes on with a sequence for whoever names its id, on any connection: so an id is a secret of who began it.
+    `new_sequence_id` makes one that nobody guesses, and that no other caller happens to take.
+    """
 
     id: int | str
     start: bool = False
@@ -60,6 +64,11 @@ class SequenceStep:
     def __post_init__(self) -> None:
         if not self.id:
             raise InvalidInputError("a sequence's id is a number over 0 or a text that is not empty")
+
+
+def new_sequence_id() -> int:
+    """A random id for a sequence: over 0, and of 63 bits, which is what the protocol's numbers hold."""
+    return 1 + secrets.randbelow(2**63 - 1)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidInputError, RequestError
-from neurips16.clients.protocol.messages import MAX_SEQUENCE_ID, SequenceStep
+from neurips16.clients.protocol.messages import SequenceStep, new_sequence_id
 from neurips16.clients.protocol.operation import Operation, single
 
 
@@ -36,7 +35,7 @@ class Sequence:
 
     def __init__(self, model: str, *, outputs: Iterable[str] | None = None, version: str = "") -> None:
         self.model = model
-        self.id = 1 + secrets.randbelow(MAX_SEQUENCE_ID)
+        self.id = new_sequence_id()
         self._outputs = None if outputs is None else list(outputs)
         self._version = version
         self._last_inputs: Mapping[str, Any] | None = None  # of the step that the server knows of
