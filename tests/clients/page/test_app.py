@@ -96,7 +96,10 @@ def page(browser, page_url):
 
 
 def open_tab(page, title):
-    page.get_by_role("tab", name=title).click()
+    """By the navigation, which every tab has."""
+    page.goto(page.url.rstrip("/") + "/detect" if page.url.count("/") < 4 or page.url.endswith("/") else page.url)
+    page.locator("nav").get_by_role("link", name=title, exact=True).click()
+    page.get_by_role("heading", name=title, exact=True).wait_for()
 
 
 def test_a_picture_is_dropped_and_its_cells_are_named(page):
@@ -128,6 +131,7 @@ def test_an_example_of_premises_is_clicked_and_ranked(page, server):
     from neurips16.clients import Client
 
     open_tab(page, "Premises")
+    page.locator("#premises-conjecture textarea").fill("")
     page.get_by_role("button", name="Sets", exact=True).click()
     conjecture = page.locator("#premises-conjecture textarea")
     page.wait_for_function("box => box.value.length > 0", arg=conjecture.element_handle())
@@ -151,3 +155,22 @@ def test_a_task_without_its_model_names_it(page, server):
             assert sentence.count() == 0
         else:
             assert f"has not loaded {model}, which this needs" in sentence.inner_text()
+
+
+def test_every_tab_has_an_address_and_an_answer_before_the_first_click(page, page_url, server):
+    shown = page.locator(".overview a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert {"detect", "classify-sound", "rank-premises", "embed", "codes", "style-swap"} <= set(shown)
+    for address in shown:
+        page.goto(f"{page_url}/{address}")
+        page.locator("p.status, p.missing").first.wait_for()
+        assert page.locator("[role=alert]").count() == 0, address
+
+
+def test_it_fits_on_a_phone(browser, page_url):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    for address in ("", "detect", "rank-premises"):
+        page.goto(f"{page_url}/{address}")
+        page.locator("h1").first.wait_for()
+        page.wait_for_timeout(1000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+    page.close()
