@@ -99,11 +99,19 @@ def open_tab(page, title):
     """By the navigation, which every tab has."""
     page.goto(page.url.rstrip("/") + "/detect" if page.url.count("/") < 4 or page.url.endswith("/") else page.url)
     page.locator("nav").get_by_role("link", name=title, exact=True).click()
-    page.get_by_role("heading", name=title, exact=True).wait_for()
+    page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
+
+
+def clear_picture(page):
+    """Away with the example that the tab begins with."""
+    page.locator("#detect-table tbody tr").first.wait_for()
+    page.locator("#detect-picture").get_by_label("Remove Image").click()
+    page.locator("#detect-table tbody tr").first.wait_for(state="detached")
 
 
 def test_a_picture_is_dropped_and_its_cells_are_named(page):
     open_tab(page, "Objects")
+    clear_picture(page)
     page.locator("#detect-picture input[type=file]").set_input_files(TASKS / "detect/examples/cells.jpg")
     rows = page.locator("#detect-table tbody tr")
     rows.first.wait_for()
@@ -120,6 +128,7 @@ def test_a_file_that_is_no_picture_gets_one_line(page, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("This is a text.\n")
     open_tab(page, "Objects")
+    clear_picture(page)
     page.locator("#detect-picture input[type=file]").set_input_files(bad)
     refused = page.locator("#detect-status [role=alert]")
     refused.wait_for()
@@ -158,6 +167,7 @@ def test_a_task_without_its_model_names_it(page, server):
 
 
 def test_every_tab_has_an_address_and_an_answer_before_the_first_click(page, page_url, server):
+    page.locator(".overview a").first.wait_for()
     shown = page.locator(".overview a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert {"detect", "classify-sound", "rank-premises", "embed", "codes", "style-swap"} <= set(shown)
     for address in shown:
