@@ -97,7 +97,8 @@ def page(browser, page_url):
 
 def open_tab(page, title):
     """By the navigation, which every tab has."""
-    page.goto(page.url.rstrip("/") + "/detect" if page.url.count("/") < 4 or page.url.endswith("/") else page.url)
+    if urlsplit(page.url).path in ("", "/"):
+        page.goto(f"{page.url.rstrip('/')}/detect")
     page.locator("nav").get_by_role("link", name=title, exact=True).click()
     page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
 
