@@ -42,14 +42,14 @@ bench-peers: $(VENV)/.dev ## Measure our server beside others, which it installs
 
 ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)
-	@NEURIPS16_OPS=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@NEURIPS16_NATIVE=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@$(BIN)/neurips16 doctor
 
 # -s, or pytest keeps the sanitizers' report to itself.
 SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so
 sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSan
-	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_OPS=ON -DNEURIPS16_CUDA=OFF \
-		-DNEURIPS16_SANITIZE=ON
+	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_NATIVE=ON -DNEURIPS16_CUDA=OFF \
+		-DNEURIPS16_SANITIZE=address,undefined
 	@cmake --build build/sanitize
 	@NEURIPS16_OPS_LIBRARY=$(SANITIZED) NEURIPS16_REQUIRE_OPS=1 ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
