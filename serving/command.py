@@ -68,6 +68,14 @@ def serve(
             "explicit leaves loading and unloading to who has the admin token."
         ),
     ] = ModelControl.NONE,
+    allow_op_library: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A library of operators, beside ours, that a model's configuration may name. It is a program. May be "
+            "repeated.",
+            metavar="PATH",
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long the models may take to load.")] = 600.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
 ) -> None:
@@ -94,6 +102,7 @@ def serve(
         admin_token=given_token(admin_token_file),
         models=model or None,
         model_control=model_control.value,
+        op_libraries=allow_op_library or [],
         timeout_s=timeout_s,
         verbose=verbose,
     )

@@ -6,7 +6,6 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("neurips16.serving")
 
 POLL_S = 0.2
-MAX_FAILURES, FAILURE_WINDOW_S = 3, 600.0
 
 
 class Service:
@@ -34,7 +32,7 @@ class Service:
         ports: of gRPC, HTTP and metrics; 0 takes a free one.
         http_host, metrics_host, tls, insecure_plaintext, admin_token: as `TritonServer` has them.
         models: the models to load, None for all.
-        model_control: what becomes of them later, as `TritonServer` has it.
+        model_control, op_libraries: as `TritonServer` has them.
         timeout_s: how long they may take to load.
         verbose: show all that the server says, not only what needs attention.
     """
@@ -52,6 +50,7 @@ class Service:
         admin_token: str | None,
         models: Sequence[str] | None,
         model_control: str,
+        op_libraries: Sequence[str],
         timeout_s: float,
         verbose: bool,
     ):
@@ -70,17 +69,17 @@ class Service:
             models=models,
             model_control=model_control,
             before_load=prepare,
+            op_libraries=op_libraries,
         )
         self._timeout_s = timeout_s
         self._verbose = verbose
         self._stopping = threading.Event()
-        self._failures: list[float] = []  # times of the last ones
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
 
         Raises:
-            ServingError: it could not start, or the server ended by itself.
+            ServingError: it could not start, or ended by itself and cannot be started again.
         """
         self._follow_log()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -92,7 +91,7 @@ class Service:
             while not self._stopping.wait(POLL_S):
                 failure = self._server.failure()
                 if failure is not None:
-                    self._start_again(failure)
+                    raise ServerFailedError(failure)
         finally:
             self._server.stop()
         logger.info("stopped")
@@ -101,16 +100,6 @@ class Service:
         self._server.start()
         if self._server.wait_ready(self._timeout_s, abandon=self._stopping):
             self._say_ready()
-
-    def _start_again(self, failure: str) -> None:
-        """Replace a server that has ended, or that has to; a server that keeps failing is given up."""
-        now = time.monotonic()
-        self._failures = [then for then in self._failures if now - then < FAILURE_WINDOW_S] + [now]
-        if len(self._failures) > MAX_FAILURES:
-            raise ServerFailedError(f"{failure}; given up after {MAX_FAILURES} new starts in {FAILURE_WINDOW_S:g} s")
-        logger.error("%s; starting Triton again", failure)
-        self._server.stop()
-        self._start()
 
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))

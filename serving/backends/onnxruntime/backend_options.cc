@@ -37,13 +37,15 @@ BackendOptions BackendOptions::from(const Json& config) {
       for (std::string path; std::getline(paths, path, ':');) options.allowed_op_libraries.push_back(path);
     } else if (name == "in-flight") {
       options.in_flight = value;
+    } else if (name == "loaded") {
+      options.loaded = value;
     } else if (name == "threads") {
       options.threads = count(name, value);
     } else if (name == "default-max-batch-size") {
       options.default_max_batch_size = count(name, value);
     } else if (std::find(kOfTriton.begin(), kOfTriton.end(), name) == kOfTriton.end()) {
       refuse("--backend-config=onnxruntime," + name +
-             " is unknown: library, ops-library, allow-op-libraries, in-flight, threads, default-max-batch-size");
+             " is unknown: library, ops-library, allow-op-libraries, in-flight, loaded, threads, default-max-batch-size");
     }
   }
   return options;

@@ -13,6 +13,7 @@ struct BackendOptions {
   std::string ops_library;                    // where libneurips16_ops.so is, if anywhere
   std::vector<std::string> allowed_op_libraries;  // others that a configuration may name
   std::string in_flight;                      // a file that says what runs at this moment; none if empty
+  std::string loaded;                         // a folder that says what is loaded; none if empty
   int threads = 0;                            // of the pool that all sessions share; 0: the cores we may use
   int default_max_batch_size = 4;             // Triton's own option
 

@@ -65,6 +65,7 @@ Model::Model(Backend& backend, TRITONBACKEND_Model* handle) : backend_(backend),
   if (!shrink.empty() && !std::regex_match(shrink, std::regex("(cpu|gpu):[0-9]+(;(cpu|gpu):[0-9]+)*"))) {
     refuse("parameter memory.enable_memory_arena_shrinkage is '" + shrink + "': for example cpu:0;gpu:0");
   }
+  record_.emplace(backend.options().loaded, name_, folder, json_);
   slot.finish();
 }
 

@@ -5,9 +5,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "backend.h"
+#include "loaded_record.h"
 #include "model_config.h"
 #include "session.h"
 #include "signature.h"
@@ -46,6 +48,7 @@ class Model {
   std::filesystem::path file_;
   Json json_;
   ModelConfig config_;
+  std::optional<LoadedRecord> record_;
   std::mutex mutex_;  // of what follows
   bool known_ = false;
   Signature signature_;
