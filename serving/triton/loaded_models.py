@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ class LoadedModel:
         if self.files is None:
             return json.dumps(self.config), {}
         found = {
-            f"file:{path.relative_to(self.files)}": base64.b64encode(path.read_bytes())
+            f"file:{path.relative_to(self.files)}": path.read_bytes()
             for path in sorted(self.files.rglob("*"))
             if path.is_file()
         }

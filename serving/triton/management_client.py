@@ -83,7 +83,7 @@ class ServerControl:
         Args:
             model: its name.
             config: a configuration, as JSON, in place of the repository's.
-            files: the model's files in place of the repository's, in base64, as ``file:VERSION/model.onnx``.
+            files: the model's files in place of the repository's, by names such as ``file:1/model.onnx``.
         """
         self._client.load_model(
             model, headers=self._headers, config=config, files=dict(files) if files else None, client_timeout=LOAD_S
