@@ -77,6 +77,10 @@ class ServerControl:
         answer = self._client.get_model_repository_index(headers=self._headers, client_timeout=CALL_S)
         return [ModelState(m.name, m.version, m.state, m.reason) for m in answer.models]
 
+    def is_ready(self, model: str) -> bool:
+        """Whether a model can answer; also one that is in no repository, of which the index says nothing."""
+        return self._client.is_model_ready(model, client_timeout=CALL_S)
+
     def load(self, model: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or what has changed of it.
 

@@ -238,9 +238,9 @@ class TritonServer:
             return False
         try:
             ready = {entry.model for entry in self._control.index() if entry.ready}
+            return all(self._control.is_ready(model) for model in frozenset(self._wanted) - ready)
         except ControlError:
             return False
-        return frozenset(self._wanted) <= ready
 
     def failure(self) -> str | None:
         """Why this server cannot be kept running, None while it can."""
