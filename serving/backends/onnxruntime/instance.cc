@@ -8,6 +8,9 @@
 namespace neurips16 {
 namespace {
 
+// Below this, what writing in place saves is not worth the certainty that it needs.
+constexpr std::uint64_t kWorthwhileBytes = 64 << 10;
+
 Device device_of(TRITONBACKEND_ModelInstance* handle) {
   TRITONSERVER_InstanceGroupKind kind = TRITONSERVER_INSTANCEGROUPKIND_CPU;
   std::int32_t id = 0;
@@ -134,25 +137,27 @@ void Instance::run(Group group, Times& times) {
 }
 
 std::vector<Output> Instance::compute(Group group, const std::vector<FedTensor>& fed, std::set<std::string>& in_place) {
-  if (group.size() == 1 && foretells_) {
-    try {
-      return bind_and_run(group, fed, in_place, true);
-    } catch (const Ort::Exception& error) {
-      if (in_place.empty() || error.GetOrtErrorCode() == ORT_INVALID_ARGUMENT) throw;
-      // Perhaps an output has another shape than the file's names of axes promise: it is tried without them.
-      group.front()->clear_outputs();
-      in_place.clear();
-      std::vector<Output> outputs = bind_and_run(group, fed, in_place, false);
-      foretells_ = false;
-      log(TRITONSERVER_LOG_VERBOSE, model_.name() + ": outputs do not keep to the file's names of axes");
-      return outputs;
-    }
+  try {
+    return bind_and_run(group, fed, in_place);
+  } catch (const Ort::Exception&) {
+    if (in_place.empty()) throw;
   }
-  return bind_and_run(group, fed, in_place, false);
+  // Either the request is at fault, or, for once, an output has another shape than it always had.
+  writes_in_place_ = false;
+  in_place.clear();
+  try {
+    bind_and_run(group, fed, in_place);
+  } catch (const Ort::Exception&) {
+    writes_in_place_ = true;
+    throw;
+  }
+  // What was given a place in the response cannot be taken out of it.
+  throw Error(TRITONSERVER_ERROR_UNAVAILABLE,
+              "an output has not the shape that the file's names of axes promise; sent again, the request is answered");
 }
 
 std::vector<Output> Instance::bind_and_run(Group group, const std::vector<FedTensor>& fed,
-                                           std::set<std::string>& in_place, bool foretell) {
+                                           std::set<std::string>& in_place) {
   Ort::IoBinding binding(*session_);
   for (const FedTensor& one : fed) binding.BindInput(one.name.c_str(), one.value);
   std::vector<const TensorSignature*> bound;
@@ -160,30 +165,40 @@ std::vector<Output> Instance::bind_and_run(Group group, const std::vector<FedTen
     const TensorSignature* output = model_.signature().output(name);
     if (output == nullptr) refuse("the model has no output '" + name + "'");
     bound.push_back(output);
-    const ElementType& type = *output->type;
-    const auto shape = foretell && type.byte_size > 0 && model_.may_write_in_place(name) ? answer_.foretell(*output, fed)
-                                                                                         : std::nullopt;
-    const auto size = shape ? byte_count(*shape, type.byte_size) : std::nullopt;
-    if (!size || *size == 0) {
+    const auto kept = keeps_promise_.find(name);
+    const bool certain = writes_in_place_ && group.size() == 1 && kept != keeps_promise_.end() && kept->second;
+    const auto shape = certain ? answer_.foretell(*output, fed) : std::nullopt;
+    const auto size = shape ? byte_count(*shape, output->type->byte_size) : std::nullopt;
+    if (!size || *size < kWorthwhileBytes || !model_.may_write_in_place(name)) {
       binding.BindOutput(name.c_str(), arena_memory());
       continue;
     }
     const Place wanted{nullptr, device_.gpu ? TRITONSERVER_MEMORY_GPU : TRITONSERVER_MEMORY_CPU, device_.id};
-    const Shape said = shape->empty() ? Shape{1} : *shape;  // Triton has no scalars
-    const Place place = group.front()->output_place(name, type, said, *size, wanted);
+    const Place place = group.front()->output_place(name, *output->type, *shape, *size, wanted);
     in_place.insert(name);
     const Ort::MemoryInfo memory =
         place.on_gpu() ? Ort::MemoryInfo("Cuda", OrtDeviceAllocator, static_cast<int>(place.id), OrtMemTypeDefault)
                        : Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
     binding.BindOutput(name.c_str(), Ort::Value::CreateTensor(memory, place.data, *size, shape->data(), shape->size(),
-                                                              type.onnx));
+                                                              output->type->onnx));
   }
   session_->Run(run_options_, binding);
   std::vector<Ort::Value> values = binding.GetOutputValues();
   std::vector<Output> outputs;
   outputs.reserve(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) outputs.emplace_back(*bound[i], std::move(values[i]));
+  learn(outputs, fed);
   return outputs;
+}
+
+void Instance::learn(const std::vector<Output>& outputs, const std::vector<FedTensor>& fed) {
+  for (const Output& output : outputs) {
+    const TensorSignature& signature = output.signature();
+    const auto foretold = answer_.foretell(signature, fed);
+    if (!foretold || signature.type->byte_size == 0) continue;
+    const auto [known, fresh] = keeps_promise_.emplace(signature.name, true);
+    known->second = known->second && *foretold == output.shape();
+  }
 }
 
 void Instance::report(Group group, const Times& times) noexcept {

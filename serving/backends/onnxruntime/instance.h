@@ -1,6 +1,7 @@
 // One instance of a model version: answers the requests that Triton hands it, from one thread at a time.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 
@@ -24,13 +25,11 @@ class Instance {
   void execute(std::span<TRITONBACKEND_Request* const> handles);
 
  private:
-  struct Results;
-
   void run_group(Group group, std::uint64_t start);
   void run(Group group, Times& times);
   std::vector<Output> compute(Group group, const std::vector<FedTensor>& fed, std::set<std::string>& in_place);
-  std::vector<Output> bind_and_run(Group group, const std::vector<FedTensor>& fed, std::set<std::string>& in_place,
-                                   bool foretell);
+  std::vector<Output> bind_and_run(Group group, const std::vector<FedTensor>& fed, std::set<std::string>& in_place);
+  void learn(const std::vector<Output>& outputs, const std::vector<FedTensor>& fed);
   void report(Group group, const Times& times) noexcept;
 
   Model& model_;
@@ -42,7 +41,9 @@ class Instance {
   Ort::RunOptions run_options_;
   Feed feed_;
   Answer answer_;
-  bool foretells_ = true;  // until the file was found to name its axes wrongly
+  // Whether an output had the shape that the file's names of axes promise, whenever it was looked at.
+  std::map<std::string, bool> keeps_promise_;
+  bool writes_in_place_ = true;
 };
 
 }  // namespace neurips16
