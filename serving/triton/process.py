@@ -88,9 +88,8 @@ class ServerProcess:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         orderly = self.wait(self._grace_s) is not None
-        if not orderly:
-            self.kill()
-            self.wait(KILL_WAIT_S)
+        self.kill()  # or what is left of it
+        self.wait(KILL_WAIT_S)
         self._thread.join(KILL_WAIT_S)
         return orderly
 

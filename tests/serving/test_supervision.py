@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import struct
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import onnx
 import psutil
 import pytest
 import tritonclient.grpc as grpc_client
-from onnx import helper
-from serving_tools import ONE, X_TO_Y, eventually, infer, put, tensor, times
+from serving_tools import ONE, X_TO_Y, eventually, infer, put, times
 from tritonclient.utils import InferenceServerException
 
 from neurips16.serving import TritonServer
@@ -33,6 +29,12 @@ from neurips16.serving.triton.in_flight import (
 )
 from neurips16.serving.triton.loaded_models import read_loaded
 from neurips16.serving.triton.quarantine import Quarantine
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+sys.path.insert(0, str(DEPLOY))  # for the package soak
+from soak.crashing import add_crashing, build_library  # noqa: E402
+
+sys.path.remove(str(DEPLOY))
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 PORTS = {"grpc_port": 0, "http_port": None, "metrics_port": None}
@@ -185,56 +187,34 @@ class TestServer:
             np.testing.assert_array_equal(infer(client, "both", {"x": X})["y"], X * 6)
 
 
-def headers() -> Path | None:
-    for folder in (Path(sys.prefix) / "include/onnxruntime", Path("/usr/include/onnxruntime")):
-        if (folder / "onnxruntime_cxx_api.h").is_file():
-            return folder
-    return None
-
-
 @pytest.fixture(scope="module")
 def crashing_library(tmp_path_factory) -> Path:
-    if shutil.which("g++") is None or headers() is None:
+    library = build_library(tmp_path_factory.mktemp("library"))
+    if library is None:
         pytest.skip("the crashing operator needs g++ and the headers of deploy/onnxruntime_headers.sh")
-    library = tmp_path_factory.mktemp("library") / "libcrashing.so"
-    source = Path(__file__).parent / "crashing_op.cc"
-    command = ["g++", "-std=c++20", "-shared", "-fPIC", f"-I{headers()}", str(source), "-o", str(library)]
-    subprocess.run(command, check=True)
     return library
-
-
-def crashing() -> onnx.ModelProto:
-    graph = helper.make_graph(
-        [helper.make_node("CrashIfNegative", ["x"], ["y"], domain="tests")],
-        "crashing",
-        [tensor("x", "FP32", ["N", "L"])],
-        [tensor("y", "FP32", ["N", "L"])],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("tests", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 @pytest.mark.triton
 def test_a_model_that_crashes_the_server_is_named_and_after_three_times_left_out(
     needs_triton, repository, crashing_library, caplog
 ):
-    operations = f'model_operations {{ op_library_filename: "{crashing_library}" }}'
-    put(repository, "crashing", f"max_batch_size: 8 {X_TO_Y} {ONE} {operations}", crashing())
+    model = add_crashing(repository, crashing_library)
     with (
         TritonServer(repository, **PORTS, op_libraries=[str(crashing_library)]) as server,
         grpc_client.InferenceServerClient(server.url) as client,
     ):
         for time_ in range(3):
-            np.testing.assert_array_equal(infer(client, "crashing", {"x": X})["y"], X)
+            np.testing.assert_array_equal(infer(client, model, {"x": X})["y"], X)
             with pytest.raises(InferenceServerException):
-                infer(client, "crashing", {"x": X - 1})
+                infer(client, model, {"x": X - 1})
             assert eventually(lambda time_=time_: server.restarts == time_ + 1 and server.ready())
         assert server.models == {"double", "triple"}
-        assert server.quarantined.keys() == {"crashing"}
-        assert not client.is_model_ready("crashing")
+        assert server.quarantined.keys() == {model}
+        assert not client.is_model_ready(model)
         np.testing.assert_array_equal(infer(client, "double", {"x": X})["y"], X * 2)
-    assert "Triton ended by itself with status -11, at model 'crashing' version 1 with 'x' [2, 3]" in caplog.text
-    assert "model 'crashing' is not served any more: it crashed the server 3 times" in caplog.text
+    assert "Triton ended by itself with status -11, at model 'soak_crashing' version 1 with 'x' [2, 3]" in caplog.text
+    assert "model 'soak_crashing' is not served any more: it crashed the server 3 times" in caplog.text
 
 
 def test_a_record_that_the_crash_cut_off_is_passed_over(tmp_path):

@@ -39,13 +39,18 @@ BackendOptions BackendOptions::from(const Json& config) {
       options.in_flight = value;
     } else if (name == "loaded") {
       options.loaded = value;
-    } else if (name == "threads") {
-      options.threads = count(name, value);
+    } else if (name == "intra_op_thread_count") {
+      options.intra_op_threads = count(name, value);
+    } else if (name == "inter_op_thread_count") {
+      options.inter_op_threads = count(name, value);
+    } else if (name == "enable-global-threadpool") {
+      if (value != "1") refuse("--backend-config=onnxruntime,enable-global-threadpool=" + value + ": there is always one");
     } else if (name == "default-max-batch-size") {
       options.default_max_batch_size = count(name, value);
     } else if (std::find(kOfTriton.begin(), kOfTriton.end(), name) == kOfTriton.end()) {
       refuse("--backend-config=onnxruntime," + name +
-             " is unknown: library, ops-library, allow-op-libraries, in-flight, loaded, threads, default-max-batch-size");
+             " is unknown: library, ops-library, allow-op-libraries, in-flight, loaded, intra_op_thread_count, "
+             "inter_op_thread_count, enable-global-threadpool, default-max-batch-size");
     }
   }
   return options;

@@ -71,13 +71,13 @@ void init_api(const std::string& library) {
 }  // namespace
 
 OrtRuntime::OrtRuntime(const BackendOptions& options)
-    : threads_(options.threads > 0 ? options.threads : usable_cores()) {
+    : threads_(options.intra_op_threads > 0 ? options.intra_op_threads : usable_cores()) {
   init_api(options.library);
   const OrtLoggingLevel level =
       TRITONSERVER_LogIsEnabled(TRITONSERVER_LOG_VERBOSE) ? ORT_LOGGING_LEVEL_INFO : ORT_LOGGING_LEVEL_WARNING;
   Ort::ThreadingOptions threading;
   threading.SetGlobalIntraOpNumThreads(threads_);
-  threading.SetGlobalInterOpNumThreads(threads_);
+  threading.SetGlobalInterOpNumThreads(options.inter_op_threads > 0 ? options.inter_op_threads : threads_);
   // Threads that wait by spinning keep the cores from Triton's own, which then bring in no requests to batch.
   threading.SetGlobalSpinControl(0);
   env_ = Ort::Env(threading, to_triton, nullptr, level, "");
