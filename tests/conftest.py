@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 REAL_DATA = Path(os.environ.get("NEURIPS16_DATA", ROOT.parent / "shared/data"))
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The packages that tests in Node need, as `deploy/setup.sh` installs them from their lock."""
+    folder = ROOT / "tests/node/node_modules"
+    if shutil.which("node") is None or not folder.is_dir():
+        pytest.skip("needs node, and `npm ci --ignore-scripts` in tests/node")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -95,8 +95,8 @@ def test_the_backend_that_the_server_runs_imports_nothing_of_ours() -> None:
         ("neurips16.clients.x", "def f():\n    from torch import nn", ["torch.nn"]),
         (
             "neurips16.clients.x",
-            "import_module('neurips16.serving.triton.server')",
-            ["neurips16.serving.triton.server"],
+            "import_module('neurips16.serving.triton')",
+            ["neurips16.serving.triton"],
         ),
         ("neurips16.serving.x", "from neurips16.export.spec import ModelSpec", []),
         ("neurips16.serving.x", "from neurips16.export import spec", []),
@@ -111,7 +111,7 @@ def test_the_backend_that_the_server_runs_imports_nothing_of_ours() -> None:
         (
             "neurips16.export.ops.y",
             "from ...serving import triton\nfrom ..spec import Op",
-            ["neurips16.serving.triton.server"],
+            ["neurips16.serving.triton"],
         ),
     ],
 )

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,11 +224,10 @@ def _onnx_station(path: Path, op_library: str | Path | None, providers: Sequence
 def _server_station(spec: ModelSpec, url: str, model: str) -> Iterator[Station]:
     from neurips16.clients.client import Client
     from neurips16.clients.protocol.errors import ClientError
-    from neurips16.clients.protocol.messages import SequenceStep
+    from neurips16.clients.protocol.messages import SequenceStep, new_sequence_id
 
     public = {tensor.name for tensor in spec.inputs}
     batched = spec.max_batch_size > 0
-    sequence_ids = itertools.count(secrets.randbits(62) + 1)  # no other client's sequences on the same server
 
     with Client(url) as client:
 
@@ -244,7 +241,7 @@ def _server_station(spec: ModelSpec, url: str, model: str) -> Iterator[Station]:
                     client.infer(
                         model,
                         {name: value[row : row + 1] for name, value in inputs.items()} if batched else inputs,
-                        sequence=SequenceStep(next(sequence_ids), start=True, end=True),
+                        sequence=SequenceStep(new_sequence_id(), start=True, end=True),
                     )
                     for row in range(len(next(iter(inputs.values()))) if batched else 1)
                 ]

@@ -12,7 +12,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ServerFailedError
-from neurips16.serving.repository import prepare
+from neurips16.serving.repository import prepare_model
+from neurips16.serving.triton.admin_token import HEADER
 from neurips16.serving.triton.server import TritonServer
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class Service:
     Args:
         repositories: the model repositories.
         host: the address to listen on.
-        ports: of gRPC, HTTP and metrics; 0 takes a free one.
+        ports: of gRPC, HTTP and metrics; 0 takes a free one, None leaves HTTP out.
         http_host, metrics_host, tls, insecure_plaintext, admin_token: as `TritonServer` has them.
         models: the models to load, None for all.
-        model_control, op_libraries: as `TritonServer` has them.
+        model_control: what becomes of them later, as `TritonServer` has it.
+        memory_limit: bytes that the server may take, None for as much as there is.
+        op_libraries: as `TritonServer` has them.
         timeout_s: how long they may take to load.
         verbose: show all that the server says, not only what needs attention.
     """
@@ -42,7 +45,7 @@ class Service:
         repositories: Sequence[Path],
         *,
         host: str,
-        ports: tuple[int, int, int],
+        ports: tuple[int, int | None, int],
         http_host: str | None,
         metrics_host: str | None,
         tls: ServerTLS | None,
@@ -50,6 +53,7 @@ class Service:
         admin_token: str | None,
         models: Sequence[str] | None,
         model_control: str,
+        memory_limit: int | None,
         op_libraries: Sequence[str],
         timeout_s: float,
         verbose: bool,
@@ -68,9 +72,12 @@ class Service:
             admin_token=admin_token,
             models=models,
             model_control=model_control,
-            before_load=prepare,
+            memory_limit=memory_limit,
+            before_load=prepare_model,
+            strict=False,
             op_libraries=op_libraries,
         )
+        self._http = http_port is not None
         self._timeout_s = timeout_s
         self._verbose = verbose
         self._stopping = threading.Event()
@@ -84,8 +91,6 @@ class Service:
         self._follow_log()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        for repository in self._server.repositories:
-            prepare(repository)
         try:
             self._start()
             while not self._stopping.wait(POLL_S):
@@ -105,10 +110,13 @@ class Service:
         models = ", ".join(sorted(self._server.models))
         token = self._server.admin_token_file
         logger.info("ready: %s at %s (gRPC); admin token in %s; Ctrl-C stops", models, self._server.url, token)
-        left_out = [service for service, port in self._server.ports.items() if port is None]
-        if left_out:
-            options = " and ".join(f"--{service.lower()}-host" for service in left_out)
-            logger.info("%s: left out beyond loopback, where %s would open it", " and ".join(left_out), options)
+        ports = self._server.ports
+        if ports["HTTP"] is not None:
+            logger.info("HTTP at %s: health for all, the rest with the header %s", self._server.http_url, HEADER)
+        elif self._http:
+            logger.info("HTTP: left out beyond loopback, where --http-host would open it")
+        if ports["metrics"] is None:
+            logger.info("metrics: left out beyond loopback, where --metrics-host would open them")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stopping.is_set():  # asked twice: do not wait for the requests in hand

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from neurips16.serving.errors import ServingError, UnfitEnvironmentError
+from neurips16.serving.errors import ServingError
 from neurips16.serving.triton.loaded_models import LoadedModel, read_loaded
 from neurips16.serving.triton.management_client import ControlError
 from neurips16.serving.triton.quarantine import Quarantine
@@ -21,8 +21,11 @@ logger = logging.getLogger("neurips16.serving.triton.keeper")
 
 LOOK_S = 0.05
 LOADED_S = 1.0  # how often the server is asked for what it has loaded
-BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before the 1st, 2nd, … start in a row
-QUIET_S = 60.0  # an end this long after the last one starts a new row
+# A server that ends is started again for as long as it can be: at once, then ever later, for who makes it end must not
+# keep the machine busy. It counts as healthy again after a while without a failure. Only starts that fail, so many in
+# a row, end it all: then another program has its port, say, or its files are gone.
+FIRST_DELAY_S, LONGEST_DELAY_S, HEALTHY_S = 1.0, 60.0, 600.0
+MAX_FAILED_STARTS = 10
 
 
 class ServerKeeper:
@@ -38,7 +41,7 @@ class ServerKeeper:
         self._folder = folder
         self._unnoted: set[str] = set()  # models that are ready, and that our backend does not note: ensembles
         self._asked_s = 0.0
-        self._ends_s: list[float] = []  # of the current row
+        self._ends_s: list[float] = []  # the times of the last ones
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="neurips16-keeper", daemon=True)
         self.quarantine = Quarantine()
@@ -70,15 +73,15 @@ class ServerKeeper:
     def _ask(self) -> None:
         self._asked_s = time.monotonic()
         try:
-            noted, ready = self._server.loaded_models()
+            _, self._unnoted = self._server.loaded_models()
         except ControlError:  # busy, or about to end: what was known stands
             return
-        self._unnoted = ready - noted.keys()
 
     def _start_again(self) -> None:
         """Start a server until one runs. The models that it is to load are those that the first had loaded."""
         loaded = self._take_records()
         names = loaded.keys() | self._unnoted
+        failed_starts = 0
         while not self._stopped.is_set():
             ended = self._server.ended()
             if ended is not None:
@@ -90,15 +93,16 @@ class ServerKeeper:
                 return
             try:
                 self._server.replace(set(names), list(loaded.values()), self.quarantine.models)
-            except UnfitEnvironmentError as error:
-                self.failure = str(error)
-                return
             except ServingError as error:
                 logger.error("%s", error)
-                continue
-            self.restarts += 1
-            logger.warning("Triton answers again, with %s", ", ".join(sorted(self._server.models)) or "no model")
-            return
+                failed_starts += 1
+                if failed_starts == MAX_FAILED_STARTS:
+                    self.failure = f"{error}; given up after {failed_starts} starts that failed"
+                    return
+            else:
+                self.restarts += 1
+                logger.warning("Triton answers again, with %s", ", ".join(sorted(self._server.models)) or "no model")
+                return
 
     def _take_records(self) -> dict[str, LoadedModel]:
         """What was loaded, out of the way of the next server's records."""
@@ -108,9 +112,11 @@ class ServerKeeper:
         return read_loaded(kept)
 
     def _delay_s(self) -> float:
-        """How long to wait before the next start: not at first, ever longer for a server that keeps ending."""
         now = time.monotonic()
-        if self._ends_s and now - self._ends_s[-1] > QUIET_S:
-            self._ends_s.clear()
-        self._ends_s.append(now)
-        return BACKOFF_S[min(len(self._ends_s), len(BACKOFF_S)) - 1]
+        self._ends_s = [then for then in self._ends_s if now - then < HEALTHY_S] + [now]
+        return delay(len(self._ends_s))
+
+
+def delay(failures: int) -> float:
+    """Seconds to wait before a start, after so many failures in a short time: none, then ever more up to a minute."""
+    return 0.0 if failures < 2 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 2, 30))

@@ -113,6 +113,7 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,  # what it writes is its owner's alone
                 text=True,
                 errors="replace",
             )

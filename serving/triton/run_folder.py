@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable
@@ -26,6 +28,7 @@ from neurips16.serving.triton.admin_token import VARIABLE
 from neurips16.serving.triton.in_flight import FILE_BYTES
 
 PREFIX = "neurips16-serve-"
+RUN_NAME = re.compile(rf"{PREFIX}[0-9a-f]{{12}}")
 
 
 class RunFolder:
@@ -97,14 +100,28 @@ def server_environment(library_folders: Iterable[Path]) -> dict[str, str]:
 def sweep() -> None:
     """Remove what servers left behind whose process was killed and could not clean up itself."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:  # another user's, or being made or removed at this moment
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # its server runs
+        lock = _abandoned(folder)
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _abandoned(folder: Path) -> int | None:
+    """The lock of a run folder that no server holds, now held by us; None of any other.
+
+    Everybody may lay folders, and links, into the temporary folder under any name.
+    """
+    try:
+        status = folder.lstat()
+        ours = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
+        if not RUN_NAME.fullmatch(folder.name) or not ours:
+            return None
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # being made or removed at this moment
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # its server runs
         os.close(lock)
+        return None
+    return lock

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
 from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
+from neurips16.serving.triton.admission import admit
 from neurips16.serving.triton.in_flight import Activity, read_activities, suspects
 from neurips16.serving.triton.installation import (
     cuda_folders,
@@ -27,6 +28,7 @@ from neurips16.serving.triton.keeper import ServerKeeper
 from neurips16.serving.triton.loaded_models import LoadedModel, differing, read_loaded
 from neurips16.serving.triton.log import ServerLog
 from neurips16.serving.triton.management_client import ControlError, ModelState, ServerControl
+from neurips16.serving.triton.memory_limit import limit_memory
 from neurips16.serving.triton.process import STANDS_FOR, ServerProcess
 from neurips16.serving.triton.repositories import check_repository, explain
 from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
@@ -54,7 +56,8 @@ class TritonServer:
         repository: a model repository, or several.
         host: the address to listen on.
         grpc_port: the port of the KServe v2 gRPC service; 0 takes a free one.
-        http_port, metrics_port: likewise; None leaves that service out.
+        http_port, metrics_port: likewise; None leaves that service out. HTTP is for who has the admin token, but for
+            the health.
         http_host, metrics_host: the addresses of these services, which have no TLS. None is ``host`` where that is
             loopback, and leaves the service out where others reach it.
         tls: the certificates of the gRPC service.
@@ -65,7 +68,9 @@ class TritonServer:
             the admin token loads and unloads; "poll": models that are new or have changed in the repository are loaded
             by themselves.
         poll_s: how often "poll" looks.
-        before_load: called with a repository before "poll" loads a model from it.
+        before_load: called with a model's folder before the model is loaded; a `RepositoryError` leaves it out.
+        strict: whether a model that does not load at the start is an error; else the others are served without it.
+        memory_limit: bytes that the server may take; None for as much as there is.
         op_libraries: libraries of operators, beside ours, that a model's configuration may name. They are programs.
         verbose: the level of Triton's own verbose log.
 
@@ -79,7 +84,7 @@ class TritonServer:
         *,
         host: str = "127.0.0.1",
         grpc_port: int = 8001,
-        http_port: int | None = 8000,
+        http_port: int | None = None,
         metrics_port: int | None = 8002,
         http_host: str | None = None,
         metrics_host: str | None = None,
@@ -90,6 +95,8 @@ class TritonServer:
         model_control: str = "none",
         poll_s: float = 2.0,
         before_load: Callable[[Path], object] | None = None,
+        strict: bool = True,
+        memory_limit: int | None = None,
         op_libraries: Sequence[str] = (),
         verbose: int = 0,
     ):
@@ -112,6 +119,8 @@ class TritonServer:
         self._model_control = model_control
         self._poll_s = poll_s
         self._before_load = before_load
+        self._strict = strict
+        self._memory_limit = memory_limit
         self._op_libraries = list(op_libraries)
         self._verbose = verbose
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
@@ -195,7 +204,7 @@ class TritonServer:
 
             self._access = ControlAccess(self._tls)
         self.ports = claim_ports(self.hosts, self.ports)
-        self._found = look(self.repositories, self._models)
+        self._found = admit(self.repositories, self._models, self._before_load)
         self._gpu = gpu_usable()
         self._folder = RunFolder.create()
         self.admin_token_file = save_token(self.admin_token, self._folder.folder)
@@ -224,8 +233,11 @@ class TritonServer:
             return False
         wanted = {model.name for model in self._found}
         failed = [entry for entry in self._index() if entry.model in wanted and not entry.ready]
-        if failed:
+        wanted -= {entry.model for entry in failed}
+        if failed and (self._strict or not wanted):
             raise ModelFailedError("; ".join(explain(entry) for entry in failed))
+        for entry in failed:
+            logger.error("left out: %s", explain(entry))
         self._wanted = wanted
         self._follow_repository(self._found)
         self._keeper = ServerKeeper(self, folder)
@@ -288,15 +300,17 @@ class TritonServer:
         return f"Triton ended by itself with status {process.poll()}{f', at {doing}' if doing else ''}", activities
 
     def loaded_models(self) -> tuple[dict[str, LoadedModel], set[str]]:
-        """What is loaded: the backend's own records, and the names of the models that are ready.
+        """What is loaded: the backend's own records, and the names of the models that are ready without one.
 
         Raises:
             ControlError: the server does not answer.
         """
         _, folder = self._started()
         assert self._control is not None
+        before = read_loaded(folder.loaded)
         ready = {entry.model for entry in self._control.index() if entry.ready}
-        return read_loaded(folder.loaded), ready
+        noted = read_loaded(folder.loaded)
+        return noted, ready - before.keys() - noted.keys()  # a record may go, or come, meanwhile
 
     def replace(self, names: set[str], loaded: Sequence[LoadedModel], without: Mapping[str, str]) -> None:
         """Start a server in the place of one that has ended.
@@ -350,6 +364,8 @@ class TritonServer:
         except OSError as error:
             self._process = None
             raise ServerFailedError(f"{command[0]} could not be started: {error}") from error
+        if self._memory_limit is not None:
+            limit_memory(self._process.pid, self._memory_limit)
 
     def _wait_live(self, timeout_s: float, abandon: threading.Event | None) -> bool:
         process, folder = self._started()

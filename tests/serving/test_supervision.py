@@ -133,6 +133,7 @@ class TestServer:
         put(repository, "broken_later", f"max_batch_size: 8 {X_TO_Y} {ONE}", times(4))
         with TritonServer(repository, **PORTS) as server, grpc_client.InferenceServerClient(server.url) as client:
             client.unload_model("triple", headers={GRPC_HEADER: server.admin_token})
+            assert eventually(lambda: "triple" not in server.loaded_models()[0])  # it goes when it has no request left
             (repository / "broken_later/1/model.onnx").write_bytes(b"no model")
             before = server.restarts
             psutil.Process(server.pid).kill()
