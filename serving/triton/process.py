@@ -38,7 +38,7 @@ class ServerProcess:
     ):
         self._command = list(command)
         # By its bare name, found through its folder: a blank in the path would part it in two.
-        preloaded = [preload.name, *filter(None, [environment.get("LD_PRELOAD")])]
+        preloaded = [*filter(None, [environment.get("LD_PRELOAD")]), preload.name]
         folders = [str(preload.parent), *filter(None, [environment.get("LD_LIBRARY_PATH")])]
         self._environment = {
             **environment,
