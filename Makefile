@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format docs stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -87,6 +87,10 @@ sanitize: $(VENV)/.dev ## Kernels and backend under AddressSanitizer and UBSan, 
 		NEURIPS16_SERVER_PRELOAD="$$(c++ -print-file-name=libtsan.so)" \
 		TSAN_OPTIONS=exitcode=0:ignore_noninstrumented_modules=1:suppressions=$(CURDIR)/deploy/thread_sanitizer.txt \
 		$(SANITIZED_TESTS) $(BACKEND_TESTS)
+
+docs: $(VENV)/.dev ## The documentation, into build/docs; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "==> build/docs/index.html"
 
 gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped models, Triton and their speed; a dated report
 	@$(BIN)/python deploy/gpu/check.py
