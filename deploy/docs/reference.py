@@ -84,6 +84,6 @@ def commands() -> str:
 
 
 def security() -> str:
-    """How to report a hole, and the threat model; their links lead to files of the checkout, so the text alone is kept."""
+    """How to report a hole, and the threat model; links to files of the checkout are left out."""
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("SECURITY.md", "deploy/THREATS.md")]
     return re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", "\n\n".join(texts))
