@@ -1,7 +1,8 @@
 """The exceptions of this room.
 
     ExportError                     something about an exported model is wrong
-    ├── SpecError (ValueError)      a specification contradicts itself, or a file carries none    (export/spec.py)
+    ├── SpecError (ValueError)      a specification contradicts itself, or a file carries none
+    │   ├── NotAnOnnxFileError      a file is no ONNX model at all
     │   └── ExternalDataError       an ONNX file reads weights from outside its own folder
     ├── SignatureError              the graph's tensors are not what the specification says
     ├── OperatorError               the graph's own operators are not those that the specification names
@@ -23,6 +24,20 @@ class ExportError(Exception):
     """Something about an exported model is wrong."""
 
     exit_status = 1
+
+
+class SpecError(ExportError, ValueError):
+    """A specification that contradicts itself or asks for too much, or an ONNX file that carries none."""
+
+    exit_status = 2
+
+
+class NotAnOnnxFileError(SpecError):
+    """A file that is no ONNX model."""
+
+
+class ExternalDataError(SpecError):
+    """An ONNX file that would read weights from a file outside its own folder."""
 
 
 class SignatureError(ExportError):

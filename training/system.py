@@ -159,6 +159,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = read_tensor_file(path)
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise CheckpointError(f"{path} was not written by `neurips16 train`: it does not name its system")
+    facts, hyper_parameters, weights = (checkpoint.get(k) for k in (CHECKPOINT_KEY, "hyper_parameters", "state_dict"))
+    if (
+        not (isinstance(facts, dict) and isinstance(facts.get("system"), str))
+        or not (isinstance(hyper_parameters, dict) and all(isinstance(name, str) for name in hyper_parameters))
+        or not isinstance(weights, dict)
+    ):
+        raise CheckpointError(
+            f"{path} was not written by `neurips16 train`: its system, hyper-parameters or weights are missing, or of "
+            "another type"
+        )
     return checkpoint
 
 
@@ -195,8 +205,9 @@ def load_module(path: str | Path, system: str | None = None) -> SystemModule:
     try:
         module = make(**hyper_parameters)
         module.load_state_dict(checkpoint["state_dict"])
-    except (TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not fit this version of {found!r}: {error}") from error
+    except Exception as error:  # values of any kind reach the constructors of the system's layers
+        reason = " ".join(str(error).split())[:500]
+        raise CheckpointError(f"{path} does not fit this version of {found!r}: {reason}") from error
     return module.eval()
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -136,25 +135,15 @@ class TestExported:
         for a, b in zip(with_function, inlined, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
-    def test_in_javascript(self, exported, tmp_path):
+    def test_in_javascript(self, exported, node_modules, tmp_path):
         """onnxruntime-node knows functions: the same file, the same detections, no library of ours."""
         script = Path(__file__).with_name("rfcn_node.mjs")
-        runtime = next((p for p in _node_modules() if (p / "onnxruntime-node").is_dir()), None)
-        if shutil.which("node") is None or runtime is None:
-            pytest.skip("needs node and `npm install onnxruntime-node` beside the tests or in NODE_PATH")
         image = np.random.default_rng(2).integers(0, 256, (1, 70, 90, 3), dtype=np.uint8)
         (tmp_path / "image.bin").write_bytes(image.tobytes())
-        command = ["node", str(script), str(runtime), str(exported), str(tmp_path / "image.bin"), "70", "90"]
+        command = ["node", str(script), str(node_modules), str(exported), str(tmp_path / "image.bin"), "70", "90"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         got = json.loads(done.stdout)
         want = make_session(exported).run(None, {"image": image})
         assert got["count"] == int(want[0][0, 0]) > 0
         np.testing.assert_allclose(np.reshape(got["boxes"], (100, 4)), want[1][0], rtol=1e-4, atol=1e-2)
-
-
-def _node_modules() -> list[Path]:
-    import os
-
-    beside = [folder / "node_modules" for folder in Path(__file__).parents]
-    return [Path(p) for p in os.environ.find_export("NODE_PATH", "").split(os.pathsep) if p] + beside
