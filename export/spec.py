@@ -193,7 +193,7 @@ class ModelSpec:
         batching_delay_us: how long a request waits for others to share its batch. It is most of a small model's
             latency, so 0 unless more is measured to help.
         states: sequence state, kept by the server between the requests of one sequence.
-        labels: label names for each output whose last axis counts classes.
+        labels: label names for each output whose last axis counts classes, or whose integers are numbers of classes.
         parameters: plain facts that a client needs (alphabet, rates, sizes), as strings. Their names are snake_case and
             begin with no word of a server's backend (`neurips16.export.limits`): nothing obeys them.
         metrics: the gates of the task's own metric.
@@ -287,6 +287,8 @@ class ModelSpec:
             if any(not label.strip() or len(label.splitlines()) > 1 for label in labels):
                 raise SpecError(f"model {self.name!r}: a label of {name!r} is empty or longer than a line")
             length = outputs[name].dims[-1]
+            if outputs[name].numpy_dtype.kind in "iu":  # numbers of classes, which the labels name
+                continue
             if isinstance(length, int) and length != len(labels):
                 raise SpecError(f"model {self.name!r}: {name!r} counts {length} classes, got {len(labels)} labels")
 
@@ -299,6 +301,18 @@ class ModelSpec:
     def graph_outputs(self) -> tuple[TensorSpec, ...]:
         """What the ONNX graph gives, in order: the public outputs, then the states for the next step."""
         return (*self.outputs, *(self._state_tensor(s, s.output) for s in self.states))
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """The names of the model's classes; nothing where it has none, or several lists of them."""
+        lists = set(self.labels.values())
+        return lists.pop() if len(lists) == 1 else ()
+
+    @property
+    def client_parameters(self) -> dict[str, str]:
+        """What a server's configuration tells clients: the parameters, and as ``labels`` the classes in JSON."""
+        labels = {"labels": json.dumps(self.class_labels, ensure_ascii=False)} if self.class_labels else {}
+        return {**labels, **self.parameters}
 
     def _state_tensor(self, state: StateSpec, name: str) -> TensorSpec:
         batch = (BATCH_DIM,) if self.max_batch_size else ()

@@ -83,7 +83,7 @@ def config_for(
         config.dynamic_batching.max_queue_delay_microseconds = spec.batching_delay_us
     count = spec.instances if instances is None else instances
     config.instance_group.add(count=count, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
-    for key, value in sorted(spec.parameters.items()):
+    for key, value in sorted(spec.client_parameters.items()):
         config.parameters[key].string_value = value
     if spec.custom_ops:
         config.model_operations.op_library_filename.append(OP_LIBRARY)

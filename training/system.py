@@ -121,6 +121,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is a checkpoint of `neurips16 train`, and not one of tensors from elsewhere.
+
+    Raises:
+        CheckpointError: the file is missing, or holds anything but tensors and plain values.
+    """
+    if Path(path).suffix == ".npy":
+        return False
+    content = read_tensor_file(path)
+    return isinstance(content, dict) and CHECKPOINT_KEY in content
+
+
 def load_module(path: str | Path, system: str | None = None) -> SystemModule:
     """Rebuild the module of a checkpoint from the hyper-parameters that it carries, in evaluation mode.
 

@@ -14,7 +14,7 @@ from neurips16.training.errors import CheckpointError
 from neurips16.training.run import run_training
 from neurips16.training.system import load_module
 from neurips16.training.systems.rfcn.resnet import ResNet, load_imagenet_weights
-from neurips16.training.systems.soundnet.published_weights import load_soundnet
+from neurips16.training.systems.soundnet.network import load_soundnet
 from neurips16.training.tensor_file import read_tensor_file
 
 

@@ -58,7 +58,7 @@ def seeds() -> list[bytes]:
     laughs = b'<!DOCTYPE a [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]><annotation>&b;</annotation>'
     contents = (idx, gzip.compress(idx), esc50, voc, json.dumps(coco).encode())
     good = [bytes([kind]) + content for kind, content in enumerate(contents)]
-    return [*good, b"\3" + laughs, b"\4[]", b"\4" + b"[" * 9000, b""]
+    return [*good, b"\2filename,fold,target,category\na.wav\n", b"\3" + laughs, b"\4[]", b"\4" + b"[" * 9000, b""]
 
 
 HARNESS = Harness(read, (DataError,), seeds)

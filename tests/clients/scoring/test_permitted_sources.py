@@ -17,8 +17,8 @@ from PIL import Image
 from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.scoring.job import score
 from neurips16.clients.scoring.permitted_sources import PermittedSources
-from neurips16.clients.scoring.tasks import DetectTask
 from neurips16.clients.scoring.worker import InProcess, ShardWorker
+from neurips16.clients.tasks.detect.score import DetectTask
 
 job_module = importlib.import_module("neurips16.clients.scoring.job")
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -113,7 +113,7 @@ def test_what_is_no_file_is_refused(folders):
     for value, reason in {
         "pipe": "no regular file",
         "sub": "no regular file",
-        "no": "No such file",
+        "no": "does not exist",
         "a\0": "cannot be",
     }.items():
         with pytest.raises(InvalidInputError, match=reason):

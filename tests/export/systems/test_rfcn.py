@@ -11,7 +11,7 @@ import torch
 
 from neurips16.export.errors import EvaluationError
 from neurips16.export.ops import library_path
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
@@ -80,15 +80,15 @@ def test_the_specification(checkpoint, detection_folder):
 
 
 def test_options_and_stations_that_are_not_there(checkpoint, detection_folder):
-    evaluate = get("rfcn").evaluate
-    with pytest.raises(EvaluationError, match="rfcn has no baselines, got 'knn'"):
-        evaluate(Station(baseline="knn"), detection_folder, "test", {})
+    evaluate = find_export("rfcn").evaluate
+    with pytest.raises(EvaluationError, match="rfcn has no baseline 'knn'"):
+        evaluate(Target(baseline="knn"), detection_folder, "test", {})
     with pytest.raises(EvaluationError, match="--sample: expected a number over 0, got 'x'"):
-        evaluate(Station(checkpoint=checkpoint), detection_folder, "test", {"sample": "x"})
+        evaluate(Target(checkpoint=checkpoint), detection_folder, "test", {"sample": "x"})
 
 
 def test_evaluate_a_checkpoint(checkpoint, detection_folder):
-    metrics = get("rfcn").evaluate(Station(checkpoint=checkpoint), detection_folder, "test", {"sample": "2"})
+    metrics = find_export("rfcn").evaluate(Target(checkpoint=checkpoint), detection_folder, "test", {"sample": "2"})
     assert metrics["images"] == 2
     assert metrics["boxes"] > 0
     assert {"map_50", "map_50_11", "map", "dropped"} <= set(metrics)
@@ -103,7 +103,7 @@ class TestExported:
         report = json.loads((exported.parent / "parity.json").read_text())
         assert report["passed"]
         stations = {"onnx"} | ({"kernels"} if library_path() else set())
-        assert set(report["stations"]) == stations
+        assert set(report["runs"]) == stations
         assert report["metrics"]["onnx"]["map_50"]["allowed_loss"] == 0.005
         ops = {(node.domain, node.op_type) for node in onnx.load(exported).graph.node}
         assert ("neurips16", "PSRoIPool") in ops
