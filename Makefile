@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format docs stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -75,6 +75,10 @@ sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSa
 	@NEURIPS16_OPS_LIBRARY=$(SANITIZED) NEURIPS16_REQUIRE_OPS=1 ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 		$(BIN)/python -m pytest -q -s -p no:cacheprovider tests/export/ops -k "native or Native or kernel"
+
+docs: $(VENV)/.dev ## The documentation, into build/docs; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "==> build/docs/index.html"
 
 gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped models, Triton and their speed; a dated report
 	@$(BIN)/python deploy/gpu/check.py
