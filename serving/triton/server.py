@@ -420,7 +420,7 @@ class TritonServer:
 
     def _arguments(self, folder: RunFolder, backend: Path, runtime: Path) -> list[str]:
         """The command line of `tritonserver`, without the models to load."""
-        settings: dict[str, Path | str] = {"library": runtime, "in-flight": folder.in_flight, "loaded": folder.loaded}
+        settings: dict[str, object] = {"library": runtime, "in-flight": folder.in_flight, "loaded": folder.loaded}
         ops_library = find_ops_library()
         if ops_library is not None:
             settings["ops-library"] = ops_library
