@@ -45,7 +45,7 @@ fuzz: $(VENV)/.dev ## Bytes that nobody should send, to every reader; FUZZ_ARGS=
 	@PYTHONPATH=deploy $(BIN)/python -m fuzz $(FUZZ_ARGS)
 
 # Not after .dev, which would install the old versions first.
-lock: ## Resolve anew and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
+lock: ## Resolve again and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
 	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) dev
 	@$(BIN)/python deploy/lock.py $(LOCK_ARGS)
 
@@ -61,7 +61,7 @@ image-digests: ## Ask the registries for the digests of the images in deploy/ (n
 bench-peers: $(VENV)/.dev ## Measure our server beside others, which it installs under build/peers
 	@$(BIN)/python deploy/peers/bench.py
 
-ops: $(VENV)/.dev ## Build the native libraries anew; a missing compiler or header is an error
+ops: $(VENV)/.dev ## Build the native libraries; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)
 	@NEURIPS16_NATIVE=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/neurips16 doctor
@@ -83,7 +83,7 @@ docs: $(VENV)/.dev ## The documentation, into build/docs; a warning is an error
 gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped models, Triton and their speed; a dated report
 	@$(BIN)/python deploy/gpu/check.py
 
-# A stamp is made anew when what it installs has changed; the native libraries are a part of the installation.
+# A stamp is made again when what it installs has changed; the native libraries are a part of the installation.
 NATIVE := $(wildcard $(foreach kind,cc cu h,export/ops/*.$(kind) export/ops/*/*.$(kind)) serving/triton/*.cc \
 	serving/backends/onnxruntime/*)
 

@@ -53,7 +53,7 @@ def data_of(name: str, request: pytest.FixtureRequest) -> Path | None:
 
 
 def spread_out(weight: torch.Tensor) -> None:
-    """Draw a matrix anew that would make all answers nearly alike: between equals, rounding decides who is first."""
+    """Draw a matrix again that would make all answers nearly alike: between equals, rounding decides who is first."""
     if weight.dim() < 2 or not weight.is_floating_point():
         return
     std = (weight.shape[0] / weight.numel()) ** 0.5  # keeps the size of what goes through

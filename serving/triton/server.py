@@ -455,4 +455,4 @@ class TritonServer:
 
     def _last_words(self) -> str:
         lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)
-        return f": {' | '.join(lines)}" if lines else ", without a word"
+        return f": {' | '.join(lines)}" if lines else ", and said nothing"
