@@ -11,7 +11,7 @@ demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run every t
 	@$(BIN)/python deploy/demo/run.py
 
 test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check .
