@@ -6,6 +6,7 @@ engine is free to try again what it lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -70,6 +71,9 @@ def use_ray(address: str) -> int:
 def score_shards(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: bool) -> Iterator[ShardOutcome]:
     """Score shards, and tell of each when it is done, in order.
 
+    Daft has a handler of its own for SIGINT, and an iteration that it broke off ends like one that is through: whether
+    all shards are done, the output tells.
+
     Args:
         job: what is to be done.
         shards: their numbers.
@@ -85,8 +89,9 @@ def score_shards(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: 
         frame = frame.into_partitions(len(shards))  # what moves to a worker is a partition
     scored = frame.select(worker.score(frame["shard"]).alias("outcome"))
     try:
-        for row in scored.iter_rows(results_buffer_size=None if on_ray else 1):
-            yield ShardOutcome(**row["outcome"])
+        with contextlib.closing(scored.iter_rows(results_buffer_size=None if on_ray else 1)) as rows:
+            for row in rows:
+                yield ShardOutcome(**row["outcome"])
     except (RuntimeError, OSError) as error:  # a worker was killed, or its code failed: then the traceback is in it
         raise ScoringError(f"a worker failed; what is done is kept: {error}") from error
 
