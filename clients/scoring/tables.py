@@ -243,7 +243,7 @@ def _as(array: pa.Array, dtype: pa.DataType, path: str, name: str) -> pa.Array:
     except (pa.ArrowException, ValueError):
         pass  # told below
     raise InvalidInputError(
-        f"{path}: the column {name!r} holds {array.type}, which does not fit in {dtype}, as it has in the files before: "
+        f"{path}: the column {name!r} holds {array.type}, which does not fit in the {dtype} of the files before: "
         f"write the files with one type, or score them one by one"
     )
 
