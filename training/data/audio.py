@@ -43,6 +43,10 @@ def read_waveform(path: str | Path, sample_rate_hz: int) -> np.ndarray:
 def _read(part: Part, path: str | Path, sample_rate_hz: int, *, is_exact: bool) -> np.ndarray:
     blocks, read = [], 0
     with _Forward(part) as file:
+        if is_exact and file.format in _EXACT_LENGTHS and file.frames * file.channels > MAX_SAMPLES:
+            raise DataError(
+                f"{path} has {file.frames} samples in {file.channels} channels, at most {MAX_SAMPLES} are read"
+            )
         while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
             read += block.size
             if read > MAX_SAMPLES:

@@ -175,7 +175,9 @@ def test_a_bad_row_is_told_and_its_neighbours_are_scored(host, tmp_path):
     errors = read(tmp_path / "out", "errors").to_pylist()
     assert [(e["key"], e["kept"]) for e in errors] == [(f"in.parquet:{i}", i) for i in (3, 40, 41)]
     assert [e["error"] for e in errors] == ["InvalidStatementError", "InvalidInputError", "InvalidStatementError"]
-    for error, reason in zip(errors, ("does not know the character 'ü'", "no value", "empty"), strict=True):
+    for error, reason in zip(
+        errors, ("the character 'ü' (U+00FC) is none of TPTP's", "no value", "empty"), strict=True
+    ):
         assert reason in error["reason"]
     assert read(tmp_path / "out")["kept"].to_pylist() == [i for i in range(70) if i not in (3, 40, 41)]
     assert sorted(path.name for path in (tmp_path / "out/errors").iterdir()) == [
