@@ -66,9 +66,9 @@ def input_files(paths: Iterable[Path], suffixes: frozenset[str]) -> list[InputFi
             ]
             if not inside:
                 raise InvalidInputError(f"the folder {path} holds no file that ends in {', '.join(sorted(suffixes))}")
-            found += [InputFile(str(file), file) for file in inside]
+            found += [InputFile(_shown(file), file) for file in inside]
         else:
-            found.append(InputFile(str(path), path))
+            found.append(InputFile(_shown(path), path))
     return found
 
 
@@ -79,3 +79,8 @@ def _below(folder: Path) -> list[Path]:
         raise InvalidInputError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
     return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
+def _shown(path: Path) -> str:
+    """A name that can be printed; what of it is not UTF-8 is escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
