@@ -199,7 +199,7 @@ def test_damaged_files_are_rows_too(host, pictures, tmp_path):
     summary = score(DetectTask(), f"{pictures}/t.parquet", tmp_path / "other", host=host, max_error_share=0.5)
     (error,) = read(tmp_path / "other", "errors").to_pylist()
     assert error["key"] == "t.parquet:1"
-    assert "No such file" in error["reason"]
+    assert "does not exist" in error["reason"]
 
 
 def test_too_many_failures_end_the_job_and_more_may_be_allowed_later(host, tmp_path):
