@@ -98,7 +98,8 @@ def _scored(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: bool)
         frame = frame.into_partitions(len(shards))  # what moves to a worker is a partition
     scored = frame.select(worker.score(frame["shard"]).alias("outcome"))
     try:
-        with contextlib.closing(scored.iter_rows(results_buffer_size=None if on_ray else 1)) as rows:
+        found: Any = scored.iter_rows(results_buffer_size=None if on_ray else 1)  # a generator, whatever its type says
+        with contextlib.closing(found) as rows:
             for row in rows:
                 yield ShardOutcome(**row["outcome"])
     except (RuntimeError, OSError) as error:  # a worker was killed, or its code failed: then the traceback is in it

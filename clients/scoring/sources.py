@@ -178,6 +178,7 @@ def read_shard(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _list(root: str, is_folder: bool, given: str) -> Iterator[tuple[str, int, int]]:
     """The files of this machine, their sizes, and when they were changed; a dangling link is one that fails later."""
+    paths: Iterator[str]
     if is_folder:
         paths = (os.path.join(place, name) for place, _, names in os.walk(root, onerror=_refuse) for name in names)
     elif os.path.lexists(root):
