@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format docs stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -11,7 +11,7 @@ demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run every t
 	@$(BIN)/python deploy/demo/run.py
 
 test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check .
@@ -45,7 +45,7 @@ fuzz: $(VENV)/.dev ## Bytes that nobody should send, to every reader; FUZZ_ARGS=
 	@PYTHONPATH=deploy $(BIN)/python -m fuzz $(FUZZ_ARGS)
 
 # Not after .dev, which would install the old versions first.
-lock: ## Resolve anew and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
+lock: ## Resolve again and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
 	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) dev
 	@$(BIN)/python deploy/lock.py $(LOCK_ARGS)
 
@@ -61,32 +61,37 @@ image-digests: ## Ask the registries for the digests of the images in deploy/ (n
 bench-peers: $(VENV)/.dev ## Measure our server beside others, which it installs under build/peers
 	@$(BIN)/python deploy/peers/bench.py
 
-ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
+ops: $(VENV)/.dev ## Build the native libraries; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)
-	@NEURIPS16_OPS=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@NEURIPS16_NATIVE=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/neurips16 doctor
 
 # -s, or pytest keeps the sanitizers' report to itself.
 SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so
 sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSan
-	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_OPS=ON -DNEURIPS16_CUDA=OFF \
-		-DNEURIPS16_SANITIZE=ON
-	@cmake --build build/sanitize
+	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_NATIVE=ON -DNEURIPS16_CUDA=OFF \
+		-DNEURIPS16_SANITIZE=address,undefined
+	@cmake --build build/sanitize --target neurips16_ops
 	@NEURIPS16_OPS_LIBRARY=$(SANITIZED) NEURIPS16_REQUIRE_OPS=1 ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 		$(BIN)/python -m pytest -q -s -p no:cacheprovider tests/export/ops -k "native or Native or kernel"
 
+docs: $(VENV)/.dev ## The documentation, into build/docs; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "==> build/docs/index.html"
+
 gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped models, Triton and their speed; a dated report
 	@$(BIN)/python deploy/gpu/check.py
 
-# A stamp is made anew when what it installs has changed; the native library is a part of the installation.
-KERNELS := $(wildcard $(foreach kind,cc cu h,export/ops/*.$(kind) export/ops/*/*.$(kind)))
+# A stamp is made again when what it installs has changed; the native libraries are a part of the installation.
+NATIVE := $(wildcard $(foreach kind,cc cu h,export/ops/*.$(kind) export/ops/*/*.$(kind)) serving/triton/*.cc \
+	serving/backends/onnxruntime/*)
 
-$(VENV)/.demo: pyproject.toml constraints.txt requirements/demo.txt deploy/setup.sh
-	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) demo
+$(VENV)/.demo: pyproject.toml constraints.txt requirements/demo.txt deploy/setup.sh CMakeLists.txt $(NATIVE)
+	@deploy/setup.sh $(VENV) $$(test -f $(VENV)/.dev && echo dev || echo demo)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt requirements/dev.txt deploy/setup.sh CMakeLists.txt $(KERNELS)
+$(VENV)/.dev: pyproject.toml constraints.txt requirements/dev.txt deploy/setup.sh CMakeLists.txt $(NATIVE)
 	@deploy/setup.sh $(VENV) dev
 	@touch $@
 

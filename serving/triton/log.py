@@ -16,14 +16,16 @@ logger = logging.getLogger("neurips16.serving.triton.log")
 KEPT_LINES = 200
 _HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w./-]+:\d+\] ?(.*)")
 _LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
-_CHATTER = ("Signal (15) received",)  # we sent it
+_CHATTER = (
+    "Signal (15) received",  # we sent it
+    "Removing initializer '",  # ONNX Runtime tidies up a graph that the exporter left so
+)
 # What this server says on every machine without a GPU: true, and of no use to anyone who asked for none.
 _NO_GPU_CHATTER = (
     "CudaDriverHelper has not been initialized",
     "failed to allocate pinned system memory",
     "Failed to initialize NVML",
 )
-_TRACEBACK = r"\n\nAt:"  # how the Python backend begins one, escaped as the server's log has it
 
 
 class ServerLog:
@@ -43,7 +45,7 @@ class ServerLog:
         level, text = self._classify(line)
         with self._lock:
             self._lines.append((level, text))
-        logger.log(level, "%s", text.partition(_TRACEBACK)[0])
+        logger.log(level, "%s", text)
 
     def tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
         """The last ``count`` lines of at least ``level``, oldest first."""
