@@ -9,22 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from neurips16.clients import Client
-from neurips16.clients.tasks.rank_premises.calls import (
-    CONJECTURE_ENCODER,
-    PREMISE_ENCODER,
-    RANKER,
-    encode,
-    output_weights,
-    premise_models,
-)
+from neurips16.clients.tasks.rank_premises.embedding import embed
+from neurips16.clients.tasks.rank_premises.premise_models import ENCODER, RANKER, premise_models
 from neurips16.clients.tasks.rank_premises.prover import prove
 from neurips16.clients.tasks.rank_premises.statements import parse_all
 from neurips16.export.errors import EvaluationError
 from neurips16.export.registry import Station
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
-from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_library
-from neurips16.training.metrics.premise_ranking import Ranker, SplitRanker, pair_accuracy, ranking_metrics
+from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
+from neurips16.training.data.deepmath.reader import Conjecture, Library, read_library
+from neurips16.training.metrics.premise_ranking import DotRanker, Ranker, pair_accuracy, ranking_metrics
 from neurips16.training.system import load_module
 from neurips16.training.systems.deepmath.baselines import BASELINES
 from neurips16.training.systems.deepmath.network import DeepMath
@@ -38,7 +33,7 @@ OPTIONS = {
 }
 _STATEMENTS_PER_RUN = 64
 _log = logging.getLogger(__name__)
-Encode = Callable[[str, Sequence[str]], np.ndarray]  # model name, statements -> [S, D]
+Embed = Callable[[str, Sequence[str]], np.ndarray]  # "conjecture" or "premise", statements -> [S, D]
 
 
 def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
@@ -107,67 +102,50 @@ def _ranker(station: Station, library: Library, conjectures: Sequence[Conjecture
         needed = np.arange(len(library.statements))
     else:
         needed = np.unique(np.concatenate([np.concatenate([c.useful, c.useless]) for c in conjectures]))
-    encoder, weights = _encoder(station)
-    goals = encoder(CONJECTURE_ENCODER, [library.statements[c.statement] for c in conjectures])
-    encoded = encoder(PREMISE_ENCODER, [library.statements[i] for i in needed])
-    premises = np.zeros((len(library.statements), encoded.shape[1]), np.float32)
-    premises[needed] = encoded
-    return SplitRanker({c.statement: goal for c, goal in zip(conjectures, goals, strict=True)}, premises, weights)
+    embedded_as, rank_size = _embedder(station)
+    goals = embedded_as("conjecture", [library.statements[c.statement] for c in conjectures])
+    embedded = embedded_as("premise", [library.statements[i] for i in needed])
+    premises = np.zeros((len(library.statements), embedded.shape[1]), np.float32)
+    premises[needed] = embedded
+    return DotRanker({c.statement: goal for c, goal in zip(conjectures, goals, strict=True)}, premises, rank_size)
 
 
-def _encoder(station: Station) -> tuple[Encode, np.ndarray]:
-    """How the station encodes statements, and its output weights [D + 1]."""
+def _embedder(station: Station) -> tuple[Embed, int]:
+    """How the station embeds statements, and how many numbers of an embedding rank."""
     if station.checkpoint is not None:
-        return _of_checkpoint(station.checkpoint)
+        network = load_module(station.checkpoint, "deepmath")
+        assert isinstance(network, DeepMath)
+        return lambda side, statements: network.embed_texts(side, statements).numpy(), network.towers.rank_size
     if station.model is not None:
         return _of_repository(station.model)
     client = Client(station.url)
     models = client.run(premise_models())
-
-    def served(model: str, statements: Sequence[str]) -> np.ndarray:
-        return client.run(encode(models, model, parse_all(statements)))
-
-    return served, client.run(output_weights(models))
+    return lambda side, statements: client.run(embed(models, side, parse_all(statements))), models.rank_size
 
 
-def _of_checkpoint(path: Path) -> tuple[Encode, np.ndarray]:
-    network = load_module(path, "deepmath")
-    assert isinstance(network, DeepMath)
-
-    def trained(model: str, statements: Sequence[str]) -> np.ndarray:
-        return network.encode_texts(statements, getattr(network, model)).numpy()
-
-    output = network.scorer.output
-    return trained, np.append(output.weight.detach().numpy()[0], output.bias.detach().numpy())
-
-
-def _of_repository(path: Path) -> tuple[Encode, np.ndarray]:
-    """From any of the three files REPOSITORY/MODEL/VERSION/model.onnx: the other two lie beside it."""
+def _of_repository(path: Path) -> tuple[Embed, int]:
+    """From either of the two files REPOSITORY/MODEL/VERSION/model.onnx: the other lies beside it."""
     repository, version = path.absolute().parents[2], path.absolute().parent.name
-    files = {name: repository / name / version / path.name for name in (CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER)}
+    files = {name: repository / name / version / path.name for name in (ENCODER, RANKER)}
     if missing := [str(file) for file in files.values() if not file.is_file()]:
-        raise EvaluationError(f"deepmath is three models, and {', '.join(missing)} is not there: export them together")
-    builds = {name: read_spec(file).parameters["build"] for name, file in files.items()}
+        raise EvaluationError(f"deepmath is two models, and {', '.join(missing)} is not there: export them together")
+    specs = {name: read_spec(file) for name, file in files.items()}
+    builds = {name: spec.parameters["build"] for name, spec in specs.items()}
     if len(set(builds.values())) > 1:
         raise EvaluationError(f"the models of {repository} are of different training runs: {builds}")
-    sessions = {name: make_session(file, intra_op_threads=0) for name, file in files.items()}
+    session = make_session(files[ENCODER], intra_op_threads=0)
+    name = specs[ENCODER].inputs[0].name
+    pack = text_batch if name == "text" else word_batch
 
-    def exported(model: str, statements: Sequence[str]) -> np.ndarray:
-        codes = [normalise(statement).encode() for statement in statements]
-        order = sorted(range(len(codes)), key=lambda i: len(codes[i]))
+    def exported(side: str, statements: Sequence[str]) -> np.ndarray:
+        order = sorted(range(len(statements)), key=lambda i: len(statements[i]))
         parts = []
         for start in range(0, len(order), _STATEMENTS_PER_RUN):
-            batch = [codes[i] for i in order[start : start + _STATEMENTS_PER_RUN]]
-            text = np.zeros((len(batch), max(1, len(batch[-1]))), np.uint8)
-            for row, code in zip(text, batch, strict=True):
-                row[: len(code)] = np.frombuffer(code, np.uint8)
-            parts.append(sessions[model].run(["embedding"], {"text": text})[0])
-        embeddings = np.concatenate(parts)
-        return embeddings[np.argsort(order)]
+            batch = pack([statements[i] for i in order[start : start + _STATEMENTS_PER_RUN]])
+            parts.append(session.run([f"{side}_embedding"], {name: batch})[0])
+        return np.concatenate(parts)[np.argsort(order)]
 
-    size = sessions[RANKER].get_inputs()[0].shape[1]
-    nothing = {"conjecture": np.zeros((1, size), np.float32), "premises": np.zeros((1, 1, size), np.float32)}
-    return exported, sessions[RANKER].run(["output_weights"], nothing)[0][0]
+    return exported, int(specs[ENCODER].parameters["rank_size"])
 
 
 def _proved(library: Library, conjectures: Sequence[Conjecture], ranker: Ranker, k: int, timeout_s: float) -> float:
