@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from neurips16.clients.client import Client
     from neurips16.clients.protocol.connection import TLS, Retry, Timeout
     from neurips16.clients.protocol.errors import ClientError
-    from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, SequenceStep, TensorInfo
+    from neurips16.clients.protocol.messages import (
+        ModelConfig,
+        ModelStatus,
+        SequenceStep,
+        TensorInfo,
+        new_sequence_id,
+    )
     from neurips16.clients.tasks.classify_sound.calls import SoundClass, SoundClassification, SoundTimeline
     from neurips16.clients.tasks.detect.calls import Detection
     from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
@@ -44,6 +50,7 @@ _MODULES = {
     "TLS": "protocol.connection",
     "TensorInfo": "protocol.messages",
     "Timeout": "protocol.connection",
+    "new_sequence_id": "protocol.messages",
 }
 
 __all__ = [
@@ -68,6 +75,7 @@ __all__ = [
     "Statement",
     "TensorInfo",
     "Timeout",
+    "new_sequence_id",
 ]
 
 

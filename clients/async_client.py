@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2_grpc
 from neurips16.clients.media.audio import Audio
 from neurips16.clients.media.image_reading import ImageSource
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.protocol.connection import TLS, Connection, Retry, Timeout
 from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
 from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
@@ -44,7 +44,7 @@ class AsyncClient:
         tls: TLS | None = None,
         headers: Mapping[str, str] | None = None,
         max_in_flight: int = 4,
-        max_message_bytes: int = MAX_INT32,
+        max_message_bytes: int | None = None,
     ) -> None:
         self.connection = Connection.of(
             url,

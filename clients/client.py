@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2_grpc
 from neurips16.clients.media.audio import Audio
 from neurips16.clients.media.image_reading import ImageSource
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
+from neurips16.clients.protocol.connection import TLS, Connection, Retry, Timeout
 from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
 from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
 from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
@@ -41,9 +41,10 @@ class Client:
         timeout: the time limits of the calls; there always is one.
         retry: how often UNAVAILABLE is tried again.
         tls: certificates; else the ``NEURIPS16_TLS_…`` variables.
-        headers: sent with every call; else ``authorization`` from ``NEURIPS16_AUTHORIZATION``.
+        headers: sent with every call; else ``authorization`` from ``NEURIPS16_AUTHORIZATION``, over TLS or to this
+            machine only.
         max_in_flight: how many requests of one operation are under way at the same time.
-        max_message_bytes: the largest message, both ways.
+        max_message_bytes: the largest message, both ways; else ``NEURIPS16_MAX_MESSAGE_BYTES``, else 256 MiB.
 
     Raises:
         InvalidInputError: an argument cannot be used. The server is asked nothing yet.
@@ -60,7 +61,7 @@ class Client:
         tls: TLS | None = None,
         headers: Mapping[str, str] | None = None,
         max_in_flight: int = 4,
-        max_message_bytes: int = MAX_INT32,
+        max_message_bytes: int | None = None,
     ) -> None:
         self.connection = Connection.of(
             url,

@@ -1,7 +1,7 @@
 """The page to try the models on: a tab for each task, which asks a server through our client.
 
 It is served by Gradio on this machine, and fetches nothing from anywhere else: no analytics, no tunnel, no fonts, and
-what people drop on it is gone when it ends.
+what people drop on it is gone when it ends. Who may ask it for what is in `request_guard` and `dropped_files`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import html
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurips16.clients.page.dropped_files import FOLDER_VARIABLE, MAX_FILE_BYTES
 from neurips16.clients.page.parts import Setup, Tab, refusal
 from neurips16.clients.protocol.errors import ClientError, InvalidInputError
 from neurips16.clients.tasks.classify_sound import page as page_sounds
@@ -33,7 +34,7 @@ TABS: tuple[Tab, ...] = (
     page_generation.SWAPPED,
     page_generation.CLIMB,
 )
-LARGEST_FILE = "64mb"  # of what is dropped; it is read as a whole
+FORGOTTEN_S = (600, 3600)  # how often files are looked for that are too old, and the age
 
 
 def build_page(client: Client, examples: Path | None = None) -> Any:
@@ -49,7 +50,7 @@ def build_page(client: Client, examples: Path | None = None) -> Any:
     import gradio as gr
 
     setup = Setup(client, frozenset(model.name for model in client.models() if model.ready), examples)
-    with gr.Blocks(title="neurips16", analytics_enabled=False) as page:
+    with gr.Blocks(title="neurips16", analytics_enabled=False, delete_cache=FORGOTTEN_S) as page:
         gr.HTML(
             f"<h1>neurips16</h1><p>Models of NIPS 2016, served at {html.escape(client.connection.url)}</p>",
             elem_classes="heading",
@@ -69,27 +70,34 @@ def build_page(client: Client, examples: Path | None = None) -> Any:
 
 
 @contextlib.contextmanager
-def page_app(client: Client, examples: Path | None = None) -> Iterator[Any]:
+def page_app(
+    client: Client, examples: Path | None = None, *, host: str = "127.0.0.1", names: Iterable[str] = ()
+) -> Iterator[Any]:
     """The page as an ASGI application, until the context is left; then what was dropped on it is deleted.
 
     Args:
         client: asks the server.
         examples: a folder with inputs to click on.
+        host: the address that it will listen on.
+        names: by which browsers reach it besides.
 
     Raises:
         ClientError: the server does not say what it has.
     """
     with tempfile.TemporaryDirectory(prefix="neurips16-page-") as folder:
         # Gradio has no arguments for these, and its components do not ask their Blocks about analytics.
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", FOLDER_VARIABLE: folder}
         import gradio as gr
         from fastapi import FastAPI
 
+        from neurips16.clients.page.request_guard import RequestGuard
         from neurips16.clients.page.style import CSS, theme
 
-        yield gr.mount_gradio_app(
+        page = build_page(client, examples)
+        page.has_launched = True  # `launch` says so, the mount does not; until then Gradio checks no path
+        app = gr.mount_gradio_app(
             FastAPI(openapi_url=None),
-            build_page(client, examples),
+            page,
             path="/",
             theme=theme(),
             css=CSS,
@@ -100,9 +108,10 @@ def page_app(client: Client, examples: Path | None = None) -> Iterator[Any]:
             ssr_mode=False,
             mcp_server=False,
             pwa=False,
-            max_file_size=LARGEST_FILE,
+            max_file_size=MAX_FILE_BYTES,
             allowed_paths=[] if examples is None else [str(examples.resolve())],
         )
+        yield RequestGuard(app, Path(folder), host=host, names=names)
 
 
 def listen(host: str, port: int) -> socket.socket:

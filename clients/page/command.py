@@ -29,6 +29,10 @@ def demo(
             help="Let others open the page: they use the server with your credentials, and all can be read on the way.",
         ),
     ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="A host name by which browsers reach the page; may be repeated."),
+    ] = None,
     url: UrlOption = None,
 ) -> None:
     """Open a page to try the models on: drop pictures and sounds, move the codes of generators, rank premises."""
@@ -52,7 +56,11 @@ def demo(
     from neurips16.clients.page.app import listen, page_app, serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what was dropped on the page is deleted
-    with listen(host, port) as listener, Client(url) as client, page_app(client, examples) as app:
+    with (
+        listen(host, port) as listener,
+        Client(url) as client,
+        page_app(client, examples, host=host, names=name or ()) as app,
+    ):
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         typer.echo(f"the page is at {address}, the models are at {client.connection.url}; Ctrl-C ends it")
         if browser:

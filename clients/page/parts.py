@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurips16.clients.page.dropped_files import read_dropped
 from neurips16.clients.protocol.errors import ClientError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def refusal(text: str) -> str:
 
 def content(dropped: Mapping[str, Any]) -> bytes:
     """The bytes of a file that was dropped, recorded or clicked on."""
-    return Path(dropped["path"]).read_bytes()
+    return read_dropped(dropped["path"])
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:

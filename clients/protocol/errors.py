@@ -159,8 +159,10 @@ _TEXT: dict[type[RequestError], str] = {
     "or see whether the server is overloaded",
     ModelNotFoundError: "{what} at {url}: {details}",
     InvalidRequestError: "{what} at {url} was refused: {details}",
-    AccessDeniedError: "{url} refuses the credentials for {what} ({details}); set headers=, or NEURIPS16_AUTHORIZATION",
-    ResourceExhaustedError: "{what} at {url} ran into a limit: {details}",
+    AccessDeniedError: "{url} refuses the credentials for {what} ({details}); set headers=, or "
+    "NEURIPS16_AUTHORIZATION, which is sent over TLS or to this machine only",
+    ResourceExhaustedError: "{what} at {url} ran into a limit: {details}; for messages this side's is "
+    "max_message_bytes, or NEURIPS16_MAX_MESSAGE_BYTES",
     UnsupportedError: "{url} does not offer {what}: {details}",
     ServerError: "{what} at {url} failed with {code.name}: {details}",
 }

@@ -6,6 +6,7 @@ answers in the same order, and returns its result. A client only drives operatio
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -55,7 +56,11 @@ Operation = Generator[Iterable[Rpc], list, T]
 
 @dataclass(frozen=True)
 class SequenceStep:
-    """Which sequence of requests an inference belongs to, for models that keep state."""
+    """Which sequence of requests an inference belongs to, for models that keep state.
+
+    A server goes on with a sequence for whoever names its id, on any connection: so an id is a secret of who began it.
+    `new_sequence_id` makes one that nobody guesses, and that no other caller happens to take.
+    """
 
     id: int | str
     start: bool = False
@@ -64,6 +69,11 @@ class SequenceStep:
     def __post_init__(self) -> None:
         if not self.id:
             raise InvalidInputError("a sequence's id is a number over 0 or a text that is not empty")
+
+
+def new_sequence_id() -> int:
+    """A random id for a sequence: over 0, and of 63 bits, which is what the protocol's numbers hold."""
+    return 1 + secrets.randbelow(2**63 - 1)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,15 @@ def score(
         str | None,
         typer.Option(metavar="ADDRESS", help="Let a Ray cluster do it: HOST:PORT, or auto for this machine's."),
     ] = None,
+    allow_paths: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-paths",
+            metavar="PREFIX",
+            help="A folder or URL below which a row may open files, beside the input's own folder; may be repeated.",
+        ),
+    ] = None,
+    max_file_bytes: Annotated[int, typer.Option(metavar="N", min=1, help="Of a file that a row names.")] = 256 << 20,
     op_library: Annotated[
         Path | None,
         typer.Option(metavar="FILE", envvar="NEURIPS16_OPS_LIBRARY", help="Native kernels for --models."),
@@ -118,6 +127,8 @@ def score(
             in_flight=in_flight,
             max_error_share=max_error_share,
             ray=ray,
+            allow_paths=allow_paths or (),
+            max_file_bytes=max_file_bytes,
             progress=bar.show,
         )
     seconds = time.monotonic() - started

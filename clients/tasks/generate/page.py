@@ -120,9 +120,9 @@ def _fitted(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 def two_pictures(client: Client, sizes: list[int], seeds: InputRange) -> tuple[Image, Image, str]:
     """Two pictures of different categories by the InfoGAN, with seeds of chance: something to swap."""
-    categories = random.sample(range(sizes[0]), 2) if sizes else None
+    categories = random.sample(range(sizes[0]), 2) if sizes else None  # nosec B311: of a picture
     codes = categories and np.array([[category, *[0] * (len(sizes) - 1)] for category in categories])
-    seed = random.randint(int(seeds.low), int(seeds.high) - 1)
+    seed = random.randint(int(seeds.low), int(seeds.high) - 1)  # nosec B311: of a picture
     first, second = client.generate(category=codes, count=2, seed=seed)
     return enlarged(first, 1), enlarged(second, 1), ""
 

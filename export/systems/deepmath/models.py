@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurips16.export.registry import ExportedModel, System, register
+from neurips16.export.registry import ExportedModel
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.export.systems.deepmath.evaluation import ENCODER, OPTIONS, RANKER, evaluate
 from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
 from neurips16.export.systems.deepmath.readers import FormulaReader, WordReader
 from neurips16.training.data.deepmath.reader import read_library
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 from neurips16.training.systems.deepmath.network import SIDES, DeepMath
 
+ENCODER, RANKER = "premise_encoder", "premise_ranker"
 PAPER = "DeepMath - Deep Sequence Models for Premise Selection (Irving et al., NIPS 2016), section 4"
 MAX_BATCH_SIZE = 64
 GATES = (
@@ -248,6 +248,3 @@ def _build(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-register(System("deepmath", models, evaluate, OPTIONS, quick_options={"sample": "500"}))

@@ -54,8 +54,9 @@ def artist(models):
 
 
 @pytest.fixture
-def dropped(tmp_path):
+def dropped(tmp_path, monkeypatch):
     """A function that makes a file, as Gradio hands it over."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
     def drop(name, data):
         (tmp_path / name).write_bytes(data)
