@@ -1,15 +1,14 @@
 # `make demo` and `make test` set up whatever is missing, say what they do, and need nothing before them.
 VENV := .venv
 BIN := $(VENV)/bin
-DATA ?= ../shared/data
 
-.PHONY: demo test lint format sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run each client on real input
-	@$(BIN)/python deploy/demo/run.py --data $(DATA)
+demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run every task's examples
+	@$(BIN)/python deploy/demo/run.py
 
 test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -20,6 +19,11 @@ lint: $(VENV)/.dev ## Style and types
 	@mkdir -p build/types/neurips16
 	@for room in training export serving clients; do ln -sfn $(CURDIR)/$$room build/types/neurips16/$$room; done
 	@MYPYPATH=build/types $(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
+
+stub: $(VENV)/.dev ## Write clients/calls.pyi, the clients' methods as editors see them, from the tasks' manifests
+	@$(BIN)/python deploy/stub.py
+	@$(BIN)/ruff format --quiet clients/calls.pyi
+	@$(BIN)/ruff check --quiet --fix clients/calls.pyi
 
 format: $(VENV)/.dev ## Put the code into the project's form
 	@$(BIN)/ruff check --fix .

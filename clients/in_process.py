@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,12 @@ import numpy as np
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from neurips16.clients.calls import TaskCalls
 from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.attempts import deadline_of
 from neurips16.clients.protocol.errors import (
     ClientError,
+    DeadlineExceededError,
     InvalidInputError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -35,7 +38,8 @@ from neurips16.clients.protocol.errors import (
     ServerError,
     UnsupportedError,
 )
-from neurips16.clients.protocol.messages import Operation
+from neurips16.clients.protocol.messages import Rpc
+from neurips16.clients.protocol.operation import Operation, Reply, Stream
 
 T = TypeVar("T")
 
@@ -121,7 +125,7 @@ class LocalModel:
     sequences: Sequences | None  # of a model that keeps state
 
 
-class LocalClient:
+class LocalClient(TaskCalls):
     """Runs the models of a repository (MODEL/VERSION/model.onnx, the newest version of each) on this machine's CPU.
 
     Args:
@@ -146,24 +150,37 @@ class LocalClient:
         self._lock = threading.Lock()
         self._models: dict[str, LocalModel] = {}
 
-    def run(self, operation: Operation[T]) -> T:
-        """Perform an operation; see `Client.run`."""
-        step = partial(next, operation)
-        while True:
+    def run(self, operation: Operation[T], *, timeout_s: float | None = None) -> T:
+        """Perform an operation; see `Client.run`. The time counts between calls: a model cannot be interrupted."""
+        stream = self.stream(operation, timeout_s=timeout_s)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, operation: Operation[T], *, timeout_s: float | None = None) -> Stream[T]:
+        """Perform an operation while its partial results are taken; see `Client.stream`."""
+        return Stream(operation, partial(self._perform, deadline=deadline_of(timeout_s)))
+
+    def _perform(self, calls: Iterable[Rpc], *, deadline: float) -> Generator[Reply, None, None]:
+        for place, rpc in enumerate(calls):
+            if time.monotonic() > deadline:
+                raise DeadlineExceededError(
+                    f"{rpc.method} of model {rpc.model!r} was not reached in time: give the operation more (timeout_s)",
+                    code=grpc.StatusCode.DEADLINE_EXCEEDED,
+                    model=rpc.model,
+                )
             try:
-                group = step()
-            except StopIteration as stop:
-                return stop.value
-            try:
-                step = partial(operation.send, [rpc.decode(self.answer(rpc.method, rpc.request)) for rpc in group])
+                reply = Reply(place, rpc.decode(self.answer(rpc.method, rpc.request)))
             except ClientError as error:
-                step = partial(operation.throw, error)
+                reply = Reply(place, error=error)
+            yield reply
 
     def answer(self, method: str, request: Any) -> Message:
         """The reply to a request of the service GRPCInferenceService.
 
         Args:
-            method: ``ModelInfer``, ``ModelConfig`` or ``ModelMetadata``; all else is a server's.
+            method: ``ModelInfer``, ``ModelConfig``, ``ModelMetadata``, ``RepositoryIndex``, ``ServerReady``,
+                ``RepositoryModelLoad`` or ``RepositoryModelUnload``; all else is a server's.
             request: its request message.
 
         Raises:
@@ -175,6 +192,17 @@ class LocalClient:
             return service_pb2.ModelConfigResponse(config=self.model(request.name).config)
         if method == "ModelMetadata":
             return service_pb2.ModelMetadataResponse(name=request.name, versions=[self.model(request.name).version])
+        if method == "ServerReady":
+            return service_pb2.ServerReadyResponse(ready=True)
+        if method == "RepositoryIndex":
+            return self._index()
+        if method == "RepositoryModelLoad":
+            self.model(request.model_name)
+            return service_pb2.RepositoryModelLoadResponse()
+        if method == "RepositoryModelUnload":
+            with self._lock:
+                self._models.pop(request.model_name, None)
+            return service_pb2.RepositoryModelUnloadResponse()
         raise UnsupportedError(
             f"{method} is a server's: models in this process only infer", code=grpc.StatusCode.UNIMPLEMENTED
         )
@@ -195,14 +223,27 @@ class LocalClient:
         """Let go of the models."""
         self._models.clear()
 
-    def _load(self, name: str) -> LocalModel:
-        versions = [
+    def _index(self) -> Message:
+        """Every model of the repository; all count as ready, since each is loaded when it is first asked for."""
+        reply = service_pb2.RepositoryIndexResponse()
+        for name in self._known():
+            reply.models.add(name=name, version=max(self._versions(name), key=int), state="READY")
+        return reply
+
+    def _known(self) -> list[str]:
+        return sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+
+    def _versions(self, name: str) -> list[str]:
+        return [
             folder.name
             for folder in (self.repository / name).glob("*/")
             if folder.name.isdecimal() and (folder / MODEL_FILE).is_file()
         ]
+
+    def _load(self, name: str) -> LocalModel:
+        versions = self._versions(name)
         if not versions:
-            known = sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+            known = self._known()
             raise ModelNotFoundError(
                 f"{self.repository} has no model {name!r}: it has {', '.join(known) or 'none'}",
                 code=grpc.StatusCode.NOT_FOUND,

@@ -21,14 +21,14 @@ ImageSource = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
 BITS_16 = 257  # 65535 / 255
 # Pillow knows some forty. Of those that nobody sends, one is a program (EPS, which it hands to Ghostscript), and the
 # readers of the others are old and little tried.
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 STRIP_PIXELS = 1 << 20  # that are converted at a time
 _RGB_BYTES = 3
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "PA": 4, "LA": 4, "La": 4, **dict.fromkeys(_16_BIT_MODES, 2)}  # others: 4
 # What a decoder holds of each pixel beside Pillow's own: the coefficients of a JPEG in several scans, the planes of a
 # JPEG 2000 in 32 bits, the canvases of an animation format, the whole of a TIFF that is one strip.
-_DECODER_BYTES = {"JPEG": 6, "MPO": 6, "JPEG2000": 32, "WEBP": 12, "TIFF": 4, "GIF": 1}
+_DECODER_BYTES = {"JPEG": 6, "MPO": 6, "JPEG2000": 32, "WEBP": 12, "TIFF": 4, "GIF": 1, "AVIF": 12, "HEIF": 12}
 _ORIENTATION = 0x0112  # EXIF: how the stored rows have to be turned, and what does so to an array
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -66,7 +66,7 @@ def read_image(source: ImageSource, *, max_bytes: int | None = None) -> np.ndarr
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half of its own bound
-            with Image.open(file, formats=FORMATS) as opened:
+            with Image.open(file, formats=_readable()) as opened:
                 # A camera's MPO holds previews behind the picture; several frames of any other kind are a question.
                 frames = getattr(opened, "n_frames", 1)
                 if frames > 1 and opened.format != "MPO":
@@ -83,6 +83,14 @@ def read_image(source: ImageSource, *, max_bytes: int | None = None) -> np.ndarr
         raise InvalidImageError(f"{name} has too many pixels ({error}): make it smaller, or cut it up") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises where a file is damaged
         raise InvalidImageError(f"{name} cannot be read as an image: {error}") from error
+
+
+def _readable() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads: AVIF depends on its build, HEIF on the plugin pillow-heif."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _check_memory(image: Any, name: str, limit: int) -> None:

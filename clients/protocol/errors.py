@@ -20,6 +20,7 @@ ClientError
 │   ├── UnsupportedError             UNIMPLEMENTED: the server does not offer this call
 │   └── ServerError                  any other status
 ├── UnexpectedReplyError             the server answered, but not what its own description promises
+├── TaskError                        an installed task cannot be used, or two share a name
 ├── ScoringError                     a scoring job cannot go on now; what it has done is kept
 └── ProverError                      the theorem prover could not be run
     └── ProverMissingError           it is not installed
@@ -123,6 +124,12 @@ class ServerError(RequestError):
 
 class UnexpectedReplyError(ClientError):
     """The server answered, but not what its own description promises."""
+
+
+class TaskError(ClientError):
+    """An installed task cannot be used: its manifest names what is not there, or a name that another task has."""
+
+    exit_status = 2
 
 
 class ScoringError(ClientError):

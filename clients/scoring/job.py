@@ -22,7 +22,7 @@ from neurips16.clients.scoring.engine import score_shards, usable_cores, use_ray
 from neurips16.clients.scoring.output import ScoreOutput
 from neurips16.clients.scoring.permitted_sources import MAX_FILE_BYTES, PermittedSources
 from neurips16.clients.scoring.sources import KEY, VALUE, Source, cut_into_shards
-from neurips16.clients.scoring.tasks import Task
+from neurips16.clients.scoring.task import ScoreTask
 from neurips16.clients.scoring.worker import InProcess, ScoreJob, ThroughServer
 
 SHARD_ROWS = 256  # what a worker loses at most when it is killed
@@ -50,7 +50,7 @@ class ScoreSummary:
 
 
 def score(
-    task: Task,
+    task: ScoreTask,
     source: str,
     output: str | Path,
     *,
@@ -185,7 +185,7 @@ def _check_share(failed: int, rows: int, allowed: float, place: ScoreOutput) -> 
 
 
 def _column(
-    source: Source, column: str | None, keep: Sequence[str], task: Task
+    source: Source, column: str | None, keep: Sequence[str], task: ScoreTask
 ) -> tuple[str | None, Literal["files", "bytes", "texts"]]:
     """The column with the values, and what they are."""
     columns = source.columns()
@@ -209,7 +209,7 @@ def _column(
     raise InvalidInputError(f"the column {column!r} of {source.given} holds {columns[column]}, expected texts or bytes")
 
 
-def _check_names(keep: Sequence[str], task: Task, models: dict[str, BoundModel]) -> None:
+def _check_names(keep: Sequence[str], task: ScoreTask, models: dict[str, BoundModel]) -> None:
     ours = {KEY, VALUE, "model", "model_version", "error", "reason"}
     ours |= {field.name for field in task.fields(models[task.models[0]].config)}
     if taken := sorted((ours & set(keep)) | {name for name in keep if list(keep).count(name) > 1}):

@@ -28,7 +28,7 @@ from neurips16.clients.scoring.bound_models import BoundModel, pinned
 from neurips16.clients.scoring.output import ScoreOutput
 from neurips16.clients.scoring.permitted_sources import PermittedSources
 from neurips16.clients.scoring.sources import KEY, VALUE, read_shard
-from neurips16.clients.scoring.tasks import Result, Task, Value
+from neurips16.clients.scoring.task import Result, ScoreTask, Value
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ScoreJob:
     """All that a worker has to know."""
 
     output: Path
-    task: Task
+    task: ScoreTask
     models: Mapping[str, BoundModel]
     host: InProcess | ThroughServer
     values: Literal["files", "bytes", "texts"]  # what the values of the shards are

@@ -19,8 +19,9 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,6 +32,7 @@ import tritonclient.grpc as grpc_client
 import typer
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
+from neurips16.clients import LocalClient
 from neurips16.export import ops
 from neurips16.export.errors import SessionError, StationError
 from neurips16.export.parity.difference import compare
@@ -41,6 +43,9 @@ from neurips16.serving import TritonServer
 from neurips16.serving.repository import newest_model
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "deploy"))
+from examples import Arrays, example_inputs  # noqa: E402
+
 MODELS = ROOT / "serving/models"
 LENGTHS = {"N": 2, "H": 480, "W": 640, "T": 110_250, "L": 256, "P": 256}  # of the free axes; T is five seconds of sound
 OTHER_LENGTH = 16
@@ -81,10 +86,13 @@ def main(
     paths = {folder.name: path for folder in sorted(MODELS.iterdir()) if (path := newest_model(folder)) is not None}
     said.say("| model | largest difference, in process | over gRPC | ms a batch | ms on the CPU | requests/s |")
     said.say("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="neurips16-examples-") as output:
+        shown = example_inputs(LocalClient(MODELS, op_library=ops.library_path()), Path(output))
     with TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server:
         for name, path in paths.items():
             try:
-                said.say(check_model(name, path, server.url, CUDA if provider == "cuda" else CPU, seconds, said))
+                where = CUDA if provider == "cuda" else CPU
+                said.say(check_model(name, path, server.url, where, seconds, said, shown.get(name, ())))
             except (SessionError, StationError) as error:  # the report tells of the others all the same
                 said.fail(f"{name}: {error}")
     said.say("\n" + "\n".join(f"FAILED {text}" for text in said.failures) if said.failures else "\nAll of it passed.")
@@ -116,11 +124,15 @@ def operator_tests(said: Report) -> str:
     return last
 
 
-def check_model(name: str, path: Path, url: str, provider: str, seconds: float, said: Report) -> str:
-    """One model in process and on the server; a row of the report's table."""
+def check_model(
+    name: str, path: Path, url: str, provider: str, seconds: float, said: Report, shown: Sequence[Arrays]
+) -> str:
+    """One model in process and on the server, with what its task's examples ask it; a row of the report's table."""
     spec = read_spec(path)
     rng = np.random.default_rng(0)
-    steps = [example(spec, rng) for _ in range(STEPS if spec.states else 1)]
+    steps = [made_inputs(spec, rng) for _ in range(STEPS if spec.states else 1)]
+    if shown and not spec.states:
+        steps = [shown[0]]
     with FileStation(path, spec, threads=0) as plain:
         want = run_case(spec, plain, steps)
         plain_s = mean_time(lambda: run_case(spec, plain, steps), seconds) / len(steps)
@@ -165,8 +177,8 @@ def mean_time(call: Callable[[], object], seconds: float) -> float:
     return passed / done
 
 
-def example(spec: ModelSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Inputs of a model, a batch of two: its own kind of signal where we know it, else values in range."""
+def made_inputs(spec: ModelSpec, rng: np.random.Generator) -> Arrays:
+    """Inputs of a model that no example asks, a batch of two: a signal of its kind, else values in range."""
     return {tensor.name: values(tensor, LENGTHS, rng) for tensor in spec.inputs}
 
 

@@ -12,8 +12,7 @@ import grpc
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients import ModelConfig
-from neurips16.clients.protocol.messages import DTYPES, SequenceStep, infer
+from neurips16.clients.protocol.messages import DTYPES, ModelConfig, SequenceStep, infer
 
 Request = service_pb2.ModelInferRequest
 Draw = Callable[[st.SearchStrategy[Any]], Any]

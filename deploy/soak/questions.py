@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from examples import example_inputs
 from gpu.check import values
 
 from neurips16.clients.in_process import LocalClient
@@ -32,6 +34,7 @@ LENGTHS: dict[str, tuple[int, ...]] = {
     "P": (1, 16, 128),
 }
 OTHER_LENGTHS = (4, 8, 16)
+MOST_EXAMPLES = 4  # requests of examples, of each model
 STEPS = 4  # of a sequence
 
 
@@ -80,6 +83,8 @@ def make_questions(
 ) -> list[Question]:
     """Questions to the newest version of each model, answered by ONNX Runtime in this process.
 
+    Besides those of several sizes, each model is asked what its task's examples ask it.
+
     Args:
         repository: a model repository of ours.
         models: those to ask; None for all.
@@ -88,6 +93,8 @@ def make_questions(
     """
     local = LocalClient(repository, op_library=find_ops_library())
     rng = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory(prefix="neurips16-examples-") as output:
+        shown = example_inputs(local, Path(output))
     questions = []
     for folder in sorted(repository.iterdir()):
         path = newest_model(folder) if folder.is_dir() and (models is None or folder.name in models) else None
@@ -103,6 +110,8 @@ def make_questions(
                 for _ in range(STEPS if spec.states else 1)
             ]
             questions.append(answered(local, folder.name, steps, spec))
+        for inputs in () if spec.states else shown.get(folder.name, ())[:MOST_EXAMPLES]:
+            questions.append(answered(local, folder.name, [inputs], spec))
     return questions
 
 

@@ -17,7 +17,7 @@ from neurips16.clients.protocol.errors import (
 )
 from neurips16.clients.protocol.messages import SequenceStep
 from neurips16.clients.protocol.operation import single
-from neurips16.clients.tasks.rank_premises.calls import rank
+from neurips16.clients.tasks.rank_premises.calls import rank_premises
 from neurips16.export.spec import EXACT, StateSpec
 
 from .scoring_models import write_model, write_repository
@@ -66,7 +66,7 @@ def test_the_newest_version_answers(local):
 def test_an_operation_gives_the_same_as_through_a_server(local, scoring_server):
     premises = ["q(b)", "! [X] : p(X)", "a = b"]
     with Client(scoring_server.url) as client:
-        assert local.run(rank("p(a)", premises)) == client.run(rank("p(a)", premises))
+        assert local.run(rank_premises("p(a)", premises)) == client.run(rank_premises("p(a)", premises))
         config = client.model_config("rfcn")
     assert local.run(single(messages.model_config("rfcn"))) == config
     assert {t.name: (t.dtype, t.dims) for t in config.inputs} == {"image": ("UINT8", (-1, -1, 3))}

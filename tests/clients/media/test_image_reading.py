@@ -250,3 +250,13 @@ def test_arrays_and_images_of_pillow(colours):
     for wrong in (colours.astype(np.float32), colours[None], colours[:0], colours[:, :, :2]):
         with pytest.raises(InvalidImageError, match=r"got (uint8|float32) \["):
             read_image(wrong)
+
+
+@pytest.mark.parametrize("suffix", ["avif", "heic"])
+def test_formats_that_depend_on_how_pillow_was_built(tmp_path, suffix):
+    Image.init()
+    if f".{suffix}" not in Image.EXTENSION or Image.EXTENSION[f".{suffix}"] not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {suffix}")
+    pixels = np.full((16, 24, 3), (200, 100, 50), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"x.{suffix}", quality=95)
+    assert np.abs(read_image(tmp_path / f"x.{suffix}").astype(int) - pixels).max() < 8

@@ -17,8 +17,8 @@ from PIL import Image
 from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.scoring.job import score
 from neurips16.clients.scoring.permitted_sources import PermittedSources
-from neurips16.clients.scoring.tasks import DetectTask
 from neurips16.clients.scoring.worker import InProcess, ShardWorker
+from neurips16.clients.tasks.detect.score import DetectTask
 
 job_module = importlib.import_module("neurips16.clients.scoring.job")
 CONTENT = np.random.default_rng(0).bytes(300_000)
