@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.messages import Operation
+from neurips16.clients.protocol.operation import Each, Emit, Operation
 from neurips16.clients.tasks.rank_premises.premise_models import ENCODER, PremiseModels, output
 from neurips16.clients.tasks.rank_premises.statements import Statement
 
@@ -17,8 +18,17 @@ SHORTEST_BUCKET = {"words": 16, "text": 64}
 NUMBERS_PER_REQUEST = {"words": 4096, "text": 32_768}  # keeps a request of long statements as quick as one of short
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Progress: statements of which no more is to be done."""
+
+    count: int
+
+
 def embed(models: PremiseModels, side: str, statements: Sequence[Statement]) -> Operation[np.ndarray]:
     """Embeddings [len(statements), D]; statements that the model reads alike are sent once.
+
+    Emits `Encoded` with each answer.
 
     Args:
         models: what the server told.
@@ -28,16 +38,20 @@ def embed(models: PremiseModels, side: str, statements: Sequence[Statement]) -> 
     codes = [models.code(statement) for statement in statements]
     keys = [code.tobytes() for code in codes]
     distinct = dict(zip(keys, codes, strict=True))
+    rows = {key: row for row, key in enumerate(distinct)}
     batches = list(_batches(distinct, models))
     name = f"{side}_embedding"
-    answers = yield (
+    embeddings = np.empty((len(distinct), models.embedding_size), np.float32)
+    each = Each(
         messages.infer(ENCODER, {models.reads: _pad([distinct[key] for key in batch], models)}, outputs=[name])
         for batch in batches
     )
-    rows: dict[bytes, np.ndarray] = {}
-    for batch, answer in zip(batches, answers, strict=True):
-        rows.update(zip(batch, output(answer, ENCODER, name, (len(batch), models.embedding_size)), strict=True))
-    return np.stack([rows[key] for key in keys]) if keys else np.empty((0, models.embedding_size), np.float32)
+    while (reply := (yield each)) is not None:
+        batch = batches[reply.place]
+        got = output(reply.result(), ENCODER, name, (len(batch), models.embedding_size))
+        embeddings[[rows[key] for key in batch]] = got
+        yield Emit(Encoded(len(batch)))
+    return embeddings[[rows[key] for key in keys]]
 
 
 def _batches(codes: dict[bytes, np.ndarray], models: PremiseModels) -> Iterator[list[bytes]]:
@@ -46,7 +60,7 @@ def _batches(codes: dict[bytes, np.ndarray], models: PremiseModels) -> Iterator[
     for key, code in codes.items():
         buckets.setdefault(_bucket(len(code), models), []).append(key)
     for length, members in sorted(buckets.items()):
-        size = max(1, min(models.max_batch_sizes[ENCODER], NUMBERS_PER_REQUEST[models.reads] // length))
+        size = max(1, min(models.max_batch_size, NUMBERS_PER_REQUEST[models.reads] // length))
         for start in range(0, len(members), size):
             yield members[start : start + size]
 

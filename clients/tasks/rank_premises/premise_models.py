@@ -1,4 +1,4 @@
-"""The two models of premise ranking, as a server describes them: sizes, the form of their input, their build."""
+"""The encoder of premise ranking, as a server describes it: sizes, the form of its input, its build."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import numpy as np
 
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Operation
 from neurips16.clients.tasks.rank_premises.statements import Statement, check_characters
 from neurips16.clients.tasks.rank_premises.words import word_hashes
 
 ENCODER = "premise_encoder"
-RANKER = "premise_ranker"
+SIDES = ("premise", "conjecture")
 
 
 @dataclass(frozen=True)
 class PremiseModels:
-    """The facts that a server tells about its premise models."""
+    """The facts that a server tells about its encoder."""
 
     reads: str  # "words" or "text": the input of the encoder
     alphabet: frozenset[str]  # of text
     max_length: int  # words or characters
-    build: str  # shared by the models of one training run
+    build: str  # of one training run
     embedding_size: int
     rank_size: int  # numbers of an embedding whose product ranks; the rest makes the logit
-    max_batch_sizes: dict[str, int]
+    max_batch_size: int
 
     @property
     def unit(self) -> str:
@@ -55,19 +56,15 @@ class PremiseModels:
 
 
 def premise_models() -> Operation[PremiseModels]:
-    """Ask the server about its two models.
+    """Ask the server about its encoder.
 
     Returns:
-        What the encoder reads and what they were built with.
+        What it reads and what it was built with.
 
     Raises:
-        UnexpectedReplyError: they are not what `neurips16 export` makes of deepmath, or not of the same training run.
+        UnexpectedReplyError: it is not what `neurips16 export` makes of deepmath.
     """
-    encoder, ranker = yield [messages.model_config(name) for name in (ENCODER, RANKER)]
-    builds = {config.name: _parameter(config, "build") for config in (encoder, ranker)}
-    if len(set(builds.values())) > 1:
-        said = ", ".join(f"{name} {build}" for name, build in builds.items())
-        raise UnexpectedReplyError(f"the server's models are of different training runs ({said}): export them together")
+    (encoder,) = yield [messages.model_config(ENCODER)]
     alphabet = encoder.parameters.get("alphabet", "")
     if not alphabet.isascii():
         raise UnexpectedReplyError(f"model {encoder.name!r} has an alphabet beyond ASCII, where a character is a byte")
@@ -75,10 +72,10 @@ def premise_models() -> Operation[PremiseModels]:
         reads="text" if alphabet else "words",
         alphabet=frozenset(alphabet) - frozenset(" \t\r\n"),
         max_length=_number(encoder, "max_length"),
-        build=builds[RANKER],
-        embedding_size=_number(ranker, "embedding_size"),
-        rank_size=_number(ranker, "rank_size"),
-        max_batch_sizes={config.name: max(1, config.max_batch_size) for config in (encoder, ranker)},
+        build=_parameter(encoder, "build"),
+        embedding_size=_number(encoder, "embedding_size"),
+        rank_size=_number(encoder, "rank_size"),
+        max_batch_size=max(1, encoder.max_batch_size),
     )
 
 

@@ -14,7 +14,7 @@ _WORD = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[A-Za-z0-9_$]+|<=>|<
 _VARIABLE = "*"
 _CAPITALS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _OFFSET, _PRIME, _MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
-_CONNECTIVES = frozenset(("<=>", "<~>", "=>", "<=", "!=", "=", "~", _VARIABLE))
+_CONNECTIVES = ("<=>", "<~>", "=>", "<=", "!=", "=", "~", _VARIABLE)
 _REMEMBERED = 1 << 20  # words
 
 
@@ -33,11 +33,6 @@ def word_hash(word: str) -> int:
     ending = word.partition("_")[2]
     value = (_fnv1a(ending.encode()) << 32 if ending else 0) | _fnv1a(word.encode())
     return value - (1 << 64) if value >> 63 else value
-
-
-def is_symbol(word: str) -> bool:
-    """Whether a word is a functor, a predicate or a number: no variable and no connective."""
-    return word not in _CONNECTIVES
 
 
 def _plain(word: str) -> str:
@@ -64,4 +59,4 @@ class _Hashes(dict[str, int]):
 
 
 _hashes = _Hashes()
-SYMBOLS_NOT = np.array(sorted(word_hash(word) for word in _CONNECTIVES), np.int64)
+CONNECTIVE_HASHES = np.array([word_hash(word) for word in _CONNECTIVES])  # and the variable's: words, but no symbols

@@ -36,7 +36,6 @@ GATES = (
 )
 SUMS = Tolerance(1e-4, 1e-4, "FP32 sums of up to 640 products in another order than torch's; values are of order 10")
 PRODUCTS = Tolerance(1e-4, 1e-3, "FP32 sums of 257 products of numbers of order 10, in another order than torch's")
-SHARES = Tolerance(1e-6, 0.0, "one division of two counts")
 
 # Ours, for an export without the data set: short and long, wrapped and bare.
 SAMPLE_STATEMENTS = (
@@ -48,19 +47,22 @@ SAMPLE_STATEMENTS = (
 
 
 class FeatureModel(nn.Module):
-    """Hashes of words to embeddings, by the table of features that both sides share."""
+    """Hashes of words to embeddings, by the table of features that both sides share.
+
+    An embedding is as long as the share of the statement's symbols that the model knows: it scores a statement of
+    which it knows nothing with 0, and leaves that to whatever else the ranking adds.
+    """
 
     def __init__(self, network: DeepMath):
         super().__init__()
         self.features, self.towers = network.features, network.towers
 
     def forward(self, words: Tensor) -> dict[str, Tensor]:
-        """``words`` int64 [N, L] to two embeddings float32 [N, D] and ``known_share`` [N, 1]."""
-        encodings = self.features.from_words(words)
+        """``words`` int64 [N, L] to two embeddings float32 [N, D]."""
+        encodings, share = self.features.from_words(words), self.features.known_share(words)
         return {
-            "premise_embedding": self.towers.premises(encodings),
-            "conjecture_embedding": self.towers.conjectures(encodings),
-            "known_share": self.features.known_share(words),
+            "premise_embedding": self.towers.premises(encodings) * share,
+            "conjecture_embedding": self.towers.conjectures(encodings) * share,
         }
 
 
@@ -74,11 +76,9 @@ class SequenceModel(nn.Module):
     def _embed(self, statements: Tensor) -> dict[str, Tensor]:
         tokens, lengths = self.reader(statements)
         conjectures, premises = (self.encoders[side](tokens, lengths) for side in SIDES)
-        known = (tokens > 0).sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
         return {
             "premise_embedding": self.towers.premises(premises),
             "conjecture_embedding": self.towers.conjectures(conjectures),
-            "known_share": known,
         }
 
 
@@ -86,7 +86,7 @@ class TextModel(SequenceModel):
     """A `SequenceModel` that reads characters."""
 
     def forward(self, text: Tensor) -> dict[str, Tensor]:
-        """``text`` uint8 [N, L] to two embeddings float32 [N, D] and ``known_share`` [N, 1]."""
+        """``text`` uint8 [N, L] to two embeddings float32 [N, D]."""
         return self._embed(text)
 
 
@@ -94,7 +94,7 @@ class WordModel(SequenceModel):
     """A `SequenceModel` that reads words."""
 
     def forward(self, words: Tensor) -> dict[str, Tensor]:
-        """``words`` int64 [N, L] to two embeddings float32 [N, D] and ``known_share`` [N, 1]."""
+        """``words`` int64 [N, L] to two embeddings float32 [N, D]."""
         return self._embed(words)
 
 
@@ -164,7 +164,12 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
 
 def _encoder_spec(network: DeepMath, build: str, shared: Mapping[str, Any]) -> ModelSpec:
     h, towers = network.hparams, network.towers
-    facts = {"max_length": str(h.max_length), "rank_size": str(towers.rank_size), "build": build}
+    facts = {
+        "max_length": str(h.max_length),
+        "embedding_size": str(towers.size),
+        "rank_size": str(towers.rank_size),
+        "build": build,
+    }
     if h.level == "character":
         facts["alphabet"] = "".join(h.vocabulary)
         statements = TensorSpec(
@@ -190,14 +195,6 @@ def _encoder_spec(network: DeepMath, build: str, shared: Mapping[str, Any]) -> M
         outputs=(
             TensorSpec("premise_embedding", "FP32", ("N", towers.size), f"{facts['rank_size']} {what}", tolerance=SUMS),
             TensorSpec("conjecture_embedding", "FP32", ("N", towers.size), "as premise_embedding", tolerance=SUMS),
-            TensorSpec(
-                "known_share",
-                "FP32",
-                ("N", 1),
-                "which share of the statement's symbols the model knows: how far to trust its scores",
-                range=(0.0, 1.0),
-                tolerance=SHARES,
-            ),
         ),
         max_batch_size=MAX_BATCH_SIZE,
         parameters=facts,
