@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,16 @@ def test_real_statements_are_read_alike_in_both_rooms(real_deepmath):
     for line in read_library(real_deepmath).statements[::200]:
         text = normalise(line)
         assert training.word_hashes(text).tolist() == clients.word_hashes(text).tolist()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_the_documented_program_follows_the_rule(tmp_path):
+    page = (Path(__file__).parents[1] / "clients/docs/words.md").read_text()
+    program = page.split("```ts")[1].split("```")[0]
+    for annotation in (": string", ": bigint[]", ": bigint"):
+        program = program.replace(annotation, "")
+    formulas = json.dumps([case["formula"] for case in CASES])
+    script = tmp_path / "words.js"
+    script.write_text(f"{program}\nconsole.log(JSON.stringify({formulas}.map(f => wordHashes(f).map(String))))")
+    done = subprocess.run(["node", script], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stdout) == [case["hashes"] for case in CASES]

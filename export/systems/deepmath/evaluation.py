@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from neurips16.clients.tasks.rank_premises.prover import prove
 from neurips16.export.errors import EvaluationError
 from neurips16.export.options import positive_integer, spread
 from neurips16.export.registry import Target
 from neurips16.export.station import Station, open_station
 from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
+from neurips16.export.systems.deepmath.methods import METHODS, MethodRanker
 from neurips16.export.systems.deepmath.models import ENCODER, MAX_BATCH_SIZE, models
+from neurips16.export.systems.deepmath.proof_runs import ALL, ProofRuns
 from neurips16.training.data.deepmath.reader import Conjecture, Library, read_library
 from neurips16.training.metrics.premise_ranking import DotRanker, Ranker, pair_accuracy, ranking_metrics
 from neurips16.training.systems.deepmath.baselines import BASELINES
@@ -22,9 +23,11 @@ from neurips16.training.systems.deepmath.baselines import BASELINES
 OPTIONS = {
     "sample": "measure on so many conjectures of the split, evenly spaced, instead of all",
     "ranking": "no: leave out amrr and recall, which need an encoding of the whole library",
-    "prove": "K,K,…: also run E on the K best premises of each conjecture",
+    "method": "network (default), neighbours or hybrid: what ranks; the proofs of the training split vote",
+    "prove": "K,K,…: also run E on the K best premises of each conjecture; all: on all before it, selected by SInE",
     "names": "a file with conjecture names, one a line: measure on those only (such as M2k_list)",
     "timeout-s": "seconds that E has for each conjecture and K (default 5)",
+    "log": "a file that gets each run of E as a line of JSON; runs that it holds already are not made again",
 }
 _log = logging.getLogger(__name__)
 
@@ -47,12 +50,16 @@ def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str])
     """
     library = read_library(data)
     conjectures = _chosen(library, split, options)
-    tops = [positive_integer({"prove": k}, "prove") for k in options["prove"].split(",")] if "prove" in options else []
+    tops = _tops(options["prove"]) if "prove" in options else []
     ranking = options.get("ranking", "yes") != "no"
     if (ranking or tops) and not library.ordered:
         _log.warning("%s has no mizar40/statements(.used): amrr, recall and proofs need the library order", data)
         ranking, tops = False, []
-    ranker = _ranker(target, library, conjectures, whole_library=ranking or bool(tops))
+    method = options.get("method", "network")
+    if method not in METHODS or (target.baseline is not None and "method" in options):
+        raise EvaluationError(f"--method is one of {', '.join(METHODS)}, and not for a baseline; got {method!r}")
+    whole_library = ranking or bool(tops) or method != "network"
+    ranker = _ranker(target, library, conjectures, method, whole_library=whole_library)
     metrics: dict[str, float] = {
         "conjectures": len(conjectures),
         "pairs": sum(len(c.useful) + len(c.useless) for c in conjectures),
@@ -60,8 +67,10 @@ def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str])
     }
     if ranking:
         metrics |= ranking_metrics(library, conjectures, ranker)
-    for k in tops:
-        metrics[f"proved_at_{k}"] = _proved(library, conjectures, ranker, k, float(options.get("timeout-s", "5")))
+    if tops:
+        log = Path(options["log"]) if "log" in options else None
+        runs = ProofRuns(library, ranker, float(options.get("timeout-s", "5")), log)
+        metrics |= runs.proved(conjectures, tops)
     return metrics
 
 
@@ -80,7 +89,13 @@ def _chosen(library: Library, split: str, options: Mapping[str, str]) -> list[Co
     return conjectures
 
 
-def _ranker(target: Target, library: Library, conjectures: Sequence[Conjecture], *, whole_library: bool) -> Ranker:
+def _tops(text: str) -> list[int | str]:
+    return [ALL if k == ALL else positive_integer({"prove": k}, "prove") for k in text.split(",")]
+
+
+def _ranker(
+    target: Target, library: Library, conjectures: Sequence[Conjecture], method: str, *, whole_library: bool
+) -> Ranker:
     if target.baseline is not None:
         if target.baseline not in BASELINES:
             raise EvaluationError(f"there is no baseline {target.baseline!r}; there are: {', '.join(BASELINES)}")
@@ -95,7 +110,8 @@ def _ranker(target: Target, library: Library, conjectures: Sequence[Conjecture],
         rank_size = int(station.parameters["rank_size"])
     premises = np.zeros((len(library.statements), embedded.shape[1]), np.float32)
     premises[needed] = embedded
-    return DotRanker({c.statement: goal for c, goal in zip(conjectures, goals, strict=True)}, premises, rank_size)
+    network = DotRanker({c.statement: goal for c, goal in zip(conjectures, goals, strict=True)}, premises, rank_size)
+    return network if method == "network" else MethodRanker(method, library, network)
 
 
 def embed(station: Station, side: str, statements: Sequence[str]) -> np.ndarray:
@@ -107,14 +123,3 @@ def embed(station: Station, side: str, statements: Sequence[str]) -> np.ndarray:
         for start in range(0, len(order), MAX_BATCH_SIZE)
     ]
     return np.concatenate([part[f"{side}_embedding"] for part in parts])[np.argsort(order)]
-
-
-def _proved(library: Library, conjectures: Sequence[Conjecture], ranker: Ranker, k: int, timeout_s: float) -> float:
-    """The share of the conjectures that E proves from the k best statements before each (DeepMath's main metric)."""
-    proved = 0
-    for conjecture in conjectures:
-        scores = ranker.scores(conjecture, np.arange(conjecture.statement))
-        best = np.argsort(-scores, kind="stable")[:k]
-        premises = [library.statements[i] for i in best]
-        proved += prove(library.statements[conjecture.statement], premises, timeout_s=timeout_s).proved
-    return proved / len(conjectures)
