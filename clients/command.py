@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points, version
 from typing import Annotated, Any
 
@@ -79,8 +80,13 @@ def _commands() -> dict[str, _Command]:
                 from neurips16.clients.protocol.errors import TaskError
 
                 raise TaskError(f"the command {name!r} of {task.package} is one of {found[name].module}, too")
-            found[name] = _Command(name, lambda t=task, r=reference: t.load(r), task.package, task.group)
+            found[name] = _Command(name, partial(task.load, reference), task.package, task.group)
     return found
+
+
+def command_line() -> typer.Typer:
+    """The whole command with every sub-command that can be imported here."""
+    return _application(_commands(), "")
 
 
 def _application(found: dict[str, _Command], asked: str) -> typer.Typer:

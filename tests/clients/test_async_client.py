@@ -55,7 +55,7 @@ def test_unavailable(server):
 
 def test_errors(server):
     with pytest.raises(InvalidRequestError):
-        ask(server, lambda c: c.infer("premise_encoder", {"text": [1.0]}))
+        ask(server, lambda c: c.infer("premise_encoder", {"text": np.zeros((1, 64))}))
     server.faults.unloaded = {"premise_ranker"}
     with pytest.raises(ModelNotReadyError):
         ask(server, lambda c: c.infer("premise_ranker", {}))

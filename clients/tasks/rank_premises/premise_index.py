@@ -122,12 +122,12 @@ class PremiseIndex:
             except FileNotFoundError as error:
                 # A writer may have replaced the last segment between our two looks: then the manifest is new, too.
                 if attempt == 3:
-                    raise IndexDamagedError(f"the index {path} lacks {error.filename}: make it anew") from error
+                    raise IndexDamagedError(f"the index {path} lacks {error.filename}: make it again") from error
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
                 if isinstance(error, IndexDamagedError):
                     raise
                 raise IndexDamagedError(
-                    f"the index {path} has a damaged {MANIFEST} ({type(error).__name__}: {error}): make it anew"
+                    f"the index {path} has a damaged {MANIFEST} ({type(error).__name__}: {error}): make it again"
                 ) from error
         raise AssertionError("unreachable")
 
@@ -310,7 +310,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InvalidInputError(f"the index {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise IndexDamagedError(f"the index {path} has a damaged {MANIFEST}: make it anew") from error
+        raise IndexDamagedError(f"the index {path} has a damaged {MANIFEST}: make it again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InvalidInputError(f"the index {path} is not of format {FORMAT}: make a new one")
     return manifest
@@ -329,7 +329,7 @@ def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
 def _open_segment(path: Path, entry: dict[str, Any], manifest: dict[str, Any]) -> _Segment:
     name, count = entry["name"], entry["count"]
     if not _SEGMENT.fullmatch(name):  # it becomes a part of paths
-        raise IndexDamagedError(f"the index {path} names a segment {name!r}, which is no number: make it anew")
+        raise IndexDamagedError(f"the index {path} names a segment {name!r}, which is no number: make it again")
     try:
         embeddings = np.load(path / f"{name}.embeddings.npy", mmap_mode="r", allow_pickle=False)
         offsets = np.load(path / f"{name}.offsets.npy", mmap_mode="r", allow_pickle=False)
@@ -338,16 +338,16 @@ def _open_segment(path: Path, entry: dict[str, Any], manifest: dict[str, Any]) -
         with (path / f"{name}.symbols.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             symbols = SymbolTable(**{field.name: arrays[field.name] for field in fields(SymbolTable)})
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:  # of np.load: not such a file, or cut short
-        raise IndexDamagedError(f"the index {path} has a damaged segment {name} ({error}): make it anew") from error
+        raise IndexDamagedError(f"the index {path} has a damaged segment {name} ({error}): make it again") from error
     want = (count, manifest["embedding_size"])
     if embeddings.shape != want or embeddings.dtype != np.float32 or offsets.shape != (count + 1,):
         raise IndexDamagedError(
-            f"the index {path}: segment {name} is not of shape {want} as its manifest says: make it anew"
+            f"the index {path}: segment {name} is not of shape {want} as its manifest says: make it again"
         )
     if int(offsets[-1]) != len(statements):
-        raise IndexDamagedError(f"the index {path}: the statements of segment {name} are cut short: make it anew")
+        raise IndexDamagedError(f"the index {path}: the statements of segment {name} are cut short: make it again")
     if len(symbols) != count or (len(symbols.terms) and symbols.terms.max() >= len(symbols.symbols)):
-        raise IndexDamagedError(f"the index {path}: the symbols of segment {name} are not its own: make it anew")
+        raise IndexDamagedError(f"the index {path}: the symbols of segment {name} are not its own: make it again")
     return _Segment(name, embeddings, offsets, statements, symbols)
 
 
