@@ -9,21 +9,12 @@ there already is not measured again; delete it to do so. ``--only network,knn`` 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
-import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
-import yaml
+from recording import CARDS, finish, measure, notes, points, read_run, write_json, write_rows
 
-mpl.use("Agg")
-ROOT = Path(__file__).parents[2]
-CARD = ROOT / "serving/cards/deepmath"
+CARD = CARDS / "deepmath"
 MODEL = "serving/models/premise_encoder/1/model.onnx"
 NETWORK = ["--model", MODEL]
 PROOFS = ["--names", "DATA/M2k_list", "--sample", "100", "--ranking", "no", "--prove", "16,64,256", "--timeout-s", "5"]
@@ -37,6 +28,15 @@ STATIONS = {
     "hybrid-proofs": [*NETWORK, "--method", "hybrid", *PROOFS],
     "knn-proofs": ["--baseline", "knn", *PROOFS],
 }
+COLUMNS = [
+    "epoch",
+    "step",
+    "train_listed_loss",
+    "train_ranking_loss",
+    "val_loss",
+    "val_ranking_loss",
+    "val_pair_accuracy",
+]
 TITLES = {
     "network": "the network alone",
     "hybrid": "hybrid: network, similarity and votes (the client's default)",
@@ -54,97 +54,29 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(STATIONS), help="rows: " + ", ".join(STATIONS))
     arguments = parser.parse_args()
     CARD.mkdir(parents=True, exist_ok=True)
-    settings, curve = record_run(arguments.run)
-    write_json("run", settings)
-    write_metrics(curve)
-    results = {name: measure(name, STATIONS[name], arguments.data) for name in arguments.only.split(",")}
-    draw(curve)
+    run = read_run(arguments.run)
+    settings = run.settings(max_epochs=run.config["trainer"]["max_epochs"], checkpoint=run.checkpoint.name)
+    write_json(CARD / "run.json", settings)
+    write_rows(CARD / "metrics.csv", COLUMNS, run.rows)
+    results = {
+        name: measure(CARD / f"{name}.json", "deepmath", STATIONS[name], arguments.data)
+        for name in arguments.only.split(",")
+    }
+    draw(run.rows)
     (CARD / "README.md").write_text(card(results, settings))
     print(f"wrote {CARD / 'README.md'}")  # noqa: T201
-
-
-def measure(name: str, options: list[str], data: Path) -> dict:
-    """The metrics of one station, from its file or from a run of `neurips16 evaluate` that makes the file."""
-    path = CARD / f"{name}.json"
-    if not path.exists():
-        command = ["neurips16", "evaluate", "deepmath", *options, "--data", "DATA", "--json"]
-        real = [word.replace("DATA", str(data)) for word in command]
-        started = time.monotonic()
-        answer = subprocess.run(
-            [str(Path(sys.executable).parent / real[0]), *real[1:]], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        ).stdout
-        seconds = round(time.monotonic() - started)
-        record = {"command": shlex.join(command), "seconds": seconds, "metrics": json.loads(answer)}
-        write_json(name, record)
-    return json.loads(path.read_text())
-
-
-def write_json(name: str, value: object) -> None:
-    """Keep a record beside the card."""
-    (CARD / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
-
-
-def record_run(run: Path) -> tuple[dict, list[dict[str, str]]]:
-    """A run's settings, and the rows of its metrics with those of all its continuations."""
-    rows: dict[tuple[str, bool], dict[str, str]] = {}
-    parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
-    for part in parts:
-        with (part / "metrics.csv").open() as file:
-            for row in csv.DictReader(file):  # a step that was done again after a stop replaces the lost one
-                rows[row["step"], bool(row.get("val_loss"))] = row
-    config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
-    kept = {"threads": config["threads"], "seed": config["seed_everything"]}
-    kept["model"] = {k: v for k, v in config["model"].items() if v not in (None, [])}
-    kept["data"] = {k: v for k, v in config["data"].items() if k != "folder"}
-    kept["max_epochs"] = config["trainer"]["max_epochs"]
-    kept["checkpoint"] = max(run.glob("epoch*.ckpt")).name
-    kept["continuations"] = len(parts) - 1
-    return kept, sorted(rows.values(), key=lambda row: int(row["step"]))
-
-
-def write_metrics(curve: list[dict[str, str]]) -> None:
-    """All rows, as ``metrics.csv``."""
-    names = [
-        "epoch",
-        "step",
-        "train_listed_loss",
-        "train_ranking_loss",
-        "val_loss",
-        "val_ranking_loss",
-        "val_pair_accuracy",
-    ]
-    with (CARD / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: row.get(name, "") for name in names} for row in curve)
 
 
 def draw(curve: list[dict[str, str]]) -> None:
     """The training curve as a picture."""
     figure, (losses, accuracy) = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
     for name, label in (("train_ranking_loss", "ranking"), ("train_listed_loss", "listed pairs")):
-        steps, values = smoothed([(int(r["step"]), float(r[name])) for r in curve if r.get(name)])
-        losses.plot(steps, values, label=label)
-    points = [(int(r["step"]), float(r["val_pair_accuracy"])) for r in curve if r.get("val_pair_accuracy")]
-    accuracy.plot(*zip(*points, strict=True), marker="o", markersize=4)
+        losses.plot(*points(curve, name, mean_over=10), label=label)
+    accuracy.plot(*points(curve, "val_pair_accuracy"), marker="o", markersize=4)
     losses.set(xlabel="optimiser step", ylabel="loss (running mean)", yscale="log")
-    losses.legend(frameon=False, fontsize=8)
     accuracy.axhline(0.7175, color="grey", linestyle="--", label="counts, as the data set's authors report")
     accuracy.set(xlabel="optimiser step", ylabel="pair accuracy, validation split")
-    accuracy.legend(frameon=False, fontsize=8)
-    for axes in (losses, accuracy):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(CARD / "curve.png", dpi=110)
-
-
-def smoothed(points: list[tuple[int, float]], width: int = 10) -> tuple[list[int], list[float]]:
-    """A running mean over ``width`` points."""
-    steps, values = zip(*points, strict=True)
-    means = [
-        sum(values[max(0, i - width + 1) : i + 1]) / len(values[max(0, i - width + 1) : i + 1])
-        for i in range(len(values))
-    ]
-    return list(steps), means
+    finish(figure, CARD / "curve.png", dpi=110)
 
 
 def card(results: dict[str, dict], run: dict) -> str:
@@ -166,7 +98,7 @@ def card(results: dict[str, dict], run: dict) -> str:
         epochs=run["max_epochs"],
         checkpoint=run["checkpoint"],
         commands="\n".join(f"    {record['command']}" for record in results.values()),
-        notes=(CARD / "notes.md").read_text().strip(),
+        notes=notes(CARD),
     )
 
 

@@ -22,11 +22,12 @@ NOT_PROVED_STATUS = 3  # nothing went wrong, but there is no proof
 ConjectureOption = Annotated[
     Path,
     typer.Option(
-        "--conjecture", metavar="FILE", help="A file with one statement: fof(name, role, formula). - is stdin."
+        "--conjecture", metavar="FILE", help="A file with one statement, or a whole problem of TPTP. - is stdin."
     ),
 ]
 PremisesOption = Annotated[
-    Path | None, typer.Option("--premises", metavar="FILE", help="A file with one statement a line; - for stdin.")
+    Path | None,
+    typer.Option("--premises", metavar="FILE", help="A file of TPTP, or with one statement a line; - for stdin."),
 ]
 MethodOption = Annotated[
     str,
@@ -50,9 +51,10 @@ def rank_premises(
     as_json: JsonOption = False,
 ) -> None:
     """Rank premises by how useful each looks for a proof of a conjecture."""
-    from neurips16.clients.tasks.rank_premises.statements import read_conjecture
+    from neurips16.clients.tasks.rank_premises.statements import read_problem
 
-    ranking = _ranked(read_conjecture(conjecture), premises, index, server, top_k=top, method=method)
+    goal, axioms = read_problem(conjecture)
+    ranking = _ranked(goal, premises, index, server, axioms=axioms, top_k=top, method=method)
     if as_json:
         typer.echo(json.dumps({"premises": [dataclasses.asdict(premise) for premise in ranking]}))
     else:
@@ -110,12 +112,12 @@ def prove(
     where no proof is found.
     """
     from neurips16.clients.tasks.rank_premises.prover import find_prover, prove_slices
-    from neurips16.clients.tasks.rank_premises.statements import read_conjecture
+    from neurips16.clients.tasks.rank_premises.statements import read_problem
 
     find_prover()
     tops = _numbers(top)
-    goal = read_conjecture(conjecture)
-    ranking = _ranked(goal, premises, index, server, top_k=max(tops), for_proof=True, method=method)
+    goal, axioms = read_problem(conjecture)
+    ranking = _ranked(goal, premises, index, server, axioms=axioms, top_k=max(tops), for_proof=True, method=method)
     if ranking.excluded:
         _note(f"{ranking.excluded} premises were left out: the conjecture itself, and in an index all after it")
     slices = sorted({min(k, len(ranking)) for k in tops})
@@ -173,11 +175,12 @@ def _ranked(
     index: Path | None,
     server: Server,
     *,
+    axioms: list[Statement],
     top_k: int | None,
     method: str,
     for_proof: bool = False,
 ) -> PremiseRanking:
-    """Rank the premises of a file or of an index, whichever was named, and say what was not read to the end."""
+    """Rank the premises of a file, an index or else the problem itself, and say what was not read to the end."""
     from neurips16.clients.protocol.errors import InvalidInputError
     from neurips16.clients.tasks.rank_premises.calls import rank_premises as operation
     from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
@@ -190,8 +193,13 @@ def _ranked(
     elif index is not None and premises is None:
         candidates = PremiseIndex.open(index)
         to_encode = 0
+    elif axioms and premises is None and index is None:
+        candidates = axioms
+        to_encode = len({statement.code for statement in candidates})
     else:
-        raise InvalidInputError("name the premises: either --premises FILE or --index INDEX")
+        raise InvalidInputError(
+            "name the premises: either --premises FILE or --index INDEX, or a conjecture's file that has axioms"
+        )
     with server.client() as client:
         stream = client.stream(operation(goal, candidates, top_k=top_k, for_proof=for_proof, method=method))
         ranking = _with_progress(stream, to_encode)
@@ -202,6 +210,11 @@ def _ranked(
         )
     if premises:
         _note_truncation(ranking.truncated, f"{ranking.max_length} {ranking.unit}", premises)
+    elif ranking.truncated and index is None:
+        _note(
+            f"{len(ranking.truncated)} axioms are longer than the {ranking.max_length} {ranking.unit} that the model "
+            f"reads, their ends were cut off"
+        )
     elif ranking.truncated:
         _note(
             f"{len(ranking.truncated)} of the {len(candidates)} premises in {index} are longer than the "

@@ -15,6 +15,7 @@ from neurips16.training.data.deepmath.features import FeatureRows, FeatureStore,
 from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_definitions, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
 from neurips16.training.data.deepmath.words import word_hashes
+from neurips16.training.resume import batches_left
 
 
 class DeepMathData(lightning.LightningDataModule):
@@ -163,15 +164,13 @@ class _Epoch(IterableDataset):
         self.data = data
 
     def __iter__(self) -> Iterator[Batch]:
-        data, trainer = self.data, self.data.trainer
-        assert trainer is not None  # it asks for the batches
-        epoch = trainer.current_epoch
+        data = self.data
+        assert data.trainer is not None  # it asks for the batches
+        epoch = data.trainer.current_epoch
         data.renew_hard_negatives(epoch)
         conjectures, size = data.conjectures("train"), data.conjectures_per_batch
         order = np.random.default_rng([data.seed, epoch]).permutation(len(conjectures))
         starts = range(0, len(order), size)
-        done = trainer.global_step - epoch * len(starts)  # one optimiser step per batch
-        for number, start in enumerate(starts):
-            if number >= done:
-                chosen = [conjectures[i] for i in order[start : start + size]]
-                yield data.batch(chosen, np.random.default_rng([data.seed, epoch, number]))
+        for number in batches_left(data.trainer, len(starts)):
+            chosen = [conjectures[i] for i in order[starts[number] : starts[number] + size]]
+            yield data.batch(chosen, np.random.default_rng([data.seed, epoch, number]))

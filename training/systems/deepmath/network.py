@@ -28,6 +28,7 @@ from neurips16.training.data.deepmath.module import DeepMathData
 from neurips16.training.data.deepmath.reader import Conjecture, normalise
 from neurips16.training.data.deepmath.tokens import Tokenizer
 from neurips16.training.data.deepmath.words import word_hashes
+from neurips16.training.optimisation import scheduled
 from neurips16.training.system import System, SystemModule, load_module
 from neurips16.training.systems.deepmath.lazy_adam import LazyAdamW
 from neurips16.training.systems.deepmath.ranking_loss import ranking_loss
@@ -107,9 +108,7 @@ class DeepMath(SystemModule):
             raise ValueError(f"level is one of {', '.join(LEVELS)}; got {level!r}")
         if encoder not in ENCODERS:
             raise ValueError(f"encoder is one of {', '.join(ENCODERS)}; got {encoder!r}")
-        self.save_hyperparameters()
-        h = self.hparams
-        h.vocabulary, h.channels, h.strides = list(vocabulary), list(channels), list(strides)
+        self.save_plain_hyperparameters()
         if level == "features":
             shared = WordFeatures(feature_count, embedding_size, max_length, feature_dropout)
             self.encoders = nn.ModuleDict(dict.fromkeys(SIDES, shared))
@@ -249,15 +248,7 @@ class DeepMath(SystemModule):
         groups: list[dict[str, Any]] = [{"params": rest, "lr": h.learning_rate, "weight_decay": h.weight_decay}]
         if tables:
             groups.append({"params": tables, "lr": h.table_learning_rate, "betas": TABLE_BETAS})
-        optimizer = LazyAdamW(groups)
-
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / h.warmup_steps) if h.warmup_steps else 1.0
-            done = min(1.0, step / h.decay_steps) if h.decay_steps else 0.0
-            return rise * 0.5 * (1.0 + float(np.cos(np.pi * done)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(LazyAdamW(groups), warmup_steps=h.warmup_steps, decay_steps=h.decay_steps)
 
     # -- hard negative mining
 

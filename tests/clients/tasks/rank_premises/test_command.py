@@ -135,7 +135,7 @@ def test_bad_files(rank, files):
     fails(rank(premises="latin.p"), 2, "is not UTF-8: byte 0xe9 in line 2")
     fails(rank(conjecture="latin.p"), 2, "is not UTF-8")
     fails(rank(premises="wrong.p"), 2, "line 2 of")
-    fails(rank(premises="wrong.p"), 2, "column 6: the model does not know the character '#'")
+    fails(rank(premises="wrong.p"), 2, "wrong.p, column 6: the character '#' (U+0023) is none of TPTP's")
     fails(rank(premises="nowhere.p"), 2, "nowhere.p cannot be read: No such file")
     fails(rank(conjecture="nowhere.p"), 2, "No such file")
     fails(rank("--index", files), 2, "either --premises FILE or --index INDEX")

@@ -84,7 +84,7 @@ def test_known_proofs_vote_and_are_kept(tmp_path):
 
 
 def test_statements_come_back_in_order_with_their_places(tmp_path):
-    texts = ["fof(a, axiom, p).", "  q(č)", "fof( b , axiom, two\nlines).", "fof(ab, axiom, r)."]
+    texts = ["fof(a, axiom, p).", "  q('č')", "fof( b , axiom, two\n& lines).", "fof(ab, axiom, r)."]
     index = make(tmp_path / "i", 3).extend(parse_all(texts), np.zeros((4, SIZE), np.float32))
     assert list(index.texts())[3:] == texts
     assert [index.text(place) for place in range(3, 7)] == texts

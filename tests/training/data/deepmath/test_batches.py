@@ -65,7 +65,7 @@ def test_mined_statements_are_in_the_batch_for_certain(deepmath_folder):
 
 def test_an_epoch_has_each_conjecture_once_in_another_order_each_time(deepmath_folder):
     class Trainer:
-        current_epoch, global_step = 0, 0
+        current_epoch, global_step, accumulate_grad_batches, lightning_module = 0, 0, 1, None
 
     orders = []
     for epoch in (0, 1):

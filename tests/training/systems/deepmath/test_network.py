@@ -56,7 +56,8 @@ def test_every_variant_trains_every_parameter_that_learns(deepmath_folder, level
     )
     assert any(n.endswith("embedding.weight") for n in learning) == (level == "word")
     model.configure_gradient_clipping(None)
-    model.configure_optimizers()["optimizer"].step()
+    optimizer = model.configure_optimizers()["optimizer"]
+    optimizer.step()
 
 
 def test_scores_and_logits_are_products_of_the_two_parts(deepmath_folder):
