@@ -1,8 +1,7 @@
 """What the exported generators share: noise from a seed, pixels, permitted ranges, and asking a model at any station.
 
-Noise is made inside the graph by a counter-based generator over integers, so that a seed gives the same noise in every
-runtime and on every server: element i of seed s is ``mix(mix(s) + i · 0x9E3779B9)`` modulo 2³², where ``mix`` is two
-rounds of ``x ← (x ⊕ x≫16) · 0x45D9F3B`` and a last ``x ⊕ x≫16``. Its upper 24 bits are the uniform number.
+Noise is made inside the graph from integers (`neurips16.training.noise`), so that a seed gives the same noise in every
+runtime and on every server: the upper 24 bits of element i of the seed are the uniform number.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from neurips16.export.publish import MODEL_FILE
 from neurips16.export.registry import ExportedModel, Station
 from neurips16.export.session import make_session
 from neurips16.export.spec import TensorSpec, Tolerance, read_spec
+from neurips16.training.noise import derive
 
 LARGEST_SEED = 2**31 - 1
 PIXELS = Tolerance(0.0, 1.0, "a pixel whose value lies half-way between two bytes may be rounded either way")
-_MASK, _ODD, _FACTOR = 2**32 - 1, 0x9E3779B9, 0x45D9F3B  # the products stay below 2⁶³
 _ROWS_PER_RUN = 250
 Ask = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -45,8 +44,7 @@ def seed_input() -> TensorSpec:
 
 def uniform(seed: Tensor, count: int) -> Tensor:
     """Seeds int64 [N, 1] to numbers float32 [N, count] in [0, 1), multiples of 2⁻²⁴."""
-    counters = torch.arange(count, device=seed.device) * _ODD
-    return (_mix(_mix(seed & _MASK) + counters & _MASK) >> 8).to(torch.float32) * 2.0**-24
+    return (derive(seed, torch.arange(count, device=seed.device)) >> 8).to(torch.float32) * 2.0**-24
 
 
 def normal(seed: Tensor, count: int) -> Tensor:
@@ -193,9 +191,3 @@ def _in_parts(ask: Ask, size: int = _ROWS_PER_RUN) -> Ask:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     return run
-
-
-def _mix(x: Tensor) -> Tensor:
-    for _ in range(2):
-        x = (x ^ (x >> 16)) * _FACTOR & _MASK
-    return x ^ (x >> 16)

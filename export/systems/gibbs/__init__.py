@@ -1,0 +1,1 @@
+"""Gibbs sampling as a served model: `models` holds the graph."""
