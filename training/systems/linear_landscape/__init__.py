@@ -1,0 +1,5 @@
+"""Deep Learning without Poor Local Minima (Kawaguchi, NIPS 2016), for deep linear networks, in float64 NumPy.
+
+`network` has loss, gradient and Hessian; `minimum` the least loss that any weights reach; `classification` says what
+a critical point is and what the theorem says of it; `paths` is the ReLU network with random paths.
+"""
