@@ -1,15 +1,14 @@
 # `make demo` and `make test` set up whatever is missing, say what they do, and need nothing before them.
 VENV := .venv
 BIN := $(VENV)/bin
-DATA ?= ../shared/data
 
-.PHONY: demo test lint format sanitize bench bench-peers soak ops gpu-check clean help
+.PHONY: demo test lint format stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run each client on real input
-	@$(BIN)/python deploy/demo/run.py --data $(DATA)
+demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run every task's examples
+	@$(BIN)/python deploy/demo/run.py
 
 test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -20,6 +19,11 @@ lint: $(VENV)/.dev ## Style and types
 	@mkdir -p build/types/neurips16
 	@for room in training export serving clients; do ln -sfn $(CURDIR)/$$room build/types/neurips16/$$room; done
 	@MYPYPATH=build/types $(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
+
+stub: $(VENV)/.dev ## Write clients/calls.pyi, the clients' methods as editors see them, from the tasks' manifests
+	@$(BIN)/python deploy/stub.py
+	@$(BIN)/ruff format --quiet clients/calls.pyi
+	@$(BIN)/ruff check --quiet --fix clients/calls.pyi
 
 format: $(VENV)/.dev ## Put the code into the project's form
 	@$(BIN)/ruff check --fix .
@@ -37,12 +41,29 @@ bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside 
 soak: $(VENV)/.dev ## Prove it under load and faults; SOAK_ARGS="--requests 1000 --scenario load" takes a part
 	@PYTHONPATH=deploy $(BIN)/python -m soak $(SOAK_ARGS)
 
+fuzz: $(VENV)/.dev ## Bytes that nobody should send, to every reader; FUZZ_ARGS="--seconds 3600" takes an hour
+	@PYTHONPATH=deploy $(BIN)/python -m fuzz $(FUZZ_ARGS)
+
+# Not after .dev, which would install the old versions first.
+lock: ## Resolve anew and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
+	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) dev
+	@$(BIN)/python deploy/lock.py $(LOCK_ARGS)
+
+audit: $(VENV)/.dev ## Known holes in what is installed, and risky calls in our code; AUDIT_ARGS="--database FOLDER" is offline
+	@$(BIN)/python deploy/audit.py $(AUDIT_ARGS)
+
+sbom: $(VENV)/.dev ## What the wheel and the image are made of, as CycloneDX, in build/sbom
+	@$(BIN)/python deploy/sbom.py
+
+image-digests: ## Ask the registries for the digests of the images in deploy/ (needs Docker)
+	@python3 deploy/image_digests.py
+
 bench-peers: $(VENV)/.dev ## Measure our server beside others, which it installs under build/peers
 	@$(BIN)/python deploy/peers/bench.py
 
 ops: $(VENV)/.dev ## Build the native library anew; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)
-	@NEURIPS16_OPS=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@NEURIPS16_OPS=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/neurips16 doctor
 
 # -s, or pytest keeps the sanitizers' report to itself.
@@ -59,13 +80,13 @@ gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped mod
 	@$(BIN)/python deploy/gpu/check.py
 
 # A stamp is made anew when what it installs has changed; the native library is a part of the installation.
-KERNELS := $(wildcard export/ops/*.cc export/ops/*.h export/ops/*/*.cc export/ops/*/*.cu)
+KERNELS := $(wildcard $(foreach kind,cc cu h,export/ops/*.$(kind) export/ops/*/*.$(kind)))
 
-$(VENV)/.demo: pyproject.toml constraints.txt deploy/setup.sh
+$(VENV)/.demo: pyproject.toml constraints.txt requirements/demo.txt deploy/setup.sh
 	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) demo
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt deploy/setup.sh CMakeLists.txt $(KERNELS)
+$(VENV)/.dev: pyproject.toml constraints.txt requirements/dev.txt deploy/setup.sh CMakeLists.txt $(KERNELS)
 	@deploy/setup.sh $(VENV) dev
 	@touch $@
 

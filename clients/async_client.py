@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
-from neurips16.clients.media.audio import Audio
-from neurips16.clients.media.image_reading import ImageSource
-from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.connection import MAX_INT32, TLS, Connection, Retry, Timeout
-from neurips16.clients.protocol.errors import ClientClosedError, ClientError, ServerUnavailableError
-from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, Operation, Rpc, SequenceStep
-from neurips16.clients.protocol.operation import Attempts, explained, known_models, single
+from neurips16.clients.calls import AsyncTaskCalls
+from neurips16.clients.protocol.attempts import Attempts, deadline_of
+from neurips16.clients.protocol.connection import TLS, Connection, Retry, Timeout
+from neurips16.clients.protocol.errors import ClientClosedError, ClientError, InvalidInputError, ServerUnavailableError
+from neurips16.clients.protocol.messages import Rpc
+from neurips16.clients.protocol.model_index import explained
+from neurips16.clients.protocol.operation import AsyncStream, Operation, Reply
 from neurips16.clients.protocol.tls_diagnosis import explain_unavailable
-from neurips16.clients.tasks.classify_sound.calls import SoundClassification, classify
-from neurips16.clients.tasks.detect.calls import Detection, detect
-from neurips16.clients.tasks.generate import calls as generation
-from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
-from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, rank
-from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
-from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncTaskCalls):
     """As `neurips16.clients.Client`, argument for argument; to be used within one event loop."""
 
     def __init__(
@@ -44,7 +36,7 @@ class AsyncClient:
         tls: TLS | None = None,
         headers: Mapping[str, str] | None = None,
         max_in_flight: int = 4,
-        max_message_bytes: int = MAX_INT32,
+        max_message_bytes: int | None = None,
     ) -> None:
         self.connection = Connection.of(
             url,
@@ -57,102 +49,19 @@ class AsyncClient:
         )
         self._channel: Any = None  # made by the first call: gRPC binds a channel to the running loop
         self._stub: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    async def server_ready(self) -> bool:
-        """See `Client.server_ready`."""
-        return await self.run(single(messages.server_ready()))
-
-    async def models(self) -> list[ModelStatus]:
-        """See `Client.models`."""
-        return await self.run(known_models())
-
-    async def model_config(self, name: str) -> ModelConfig:
-        """See `Client.model_config`."""
-        return await self.run(single(messages.model_config(name)))
-
-    async def infer(
-        self,
-        model: str,
-        inputs: Mapping[str, Any],
-        *,
-        outputs: Iterable[str] | None = None,
-        version: str = "",
-        sequence: SequenceStep | None = None,
-        timeout_s: float | None = None,
-    ) -> dict[str, np.ndarray]:
-        """See `Client.infer`."""
-        rpc = messages.infer(model, inputs, outputs=outputs, version=version, sequence=sequence, timeout_s=timeout_s)
-        return await self.run(single(rpc))
-
-    async def rank_premises(
-        self,
-        conjecture: str | Statement,
-        premises: Sequence[str | Statement] | PremiseIndex,
-        *,
-        top_k: int | None = None,
-    ) -> PremiseRanking:
-        """See `Client.rank_premises`."""
-        return await self.run(rank(conjecture, premises, top_k=top_k))
-
-    async def detect(self, image: ImageSource, *, min_score: float = 0.0) -> list[Detection]:
-        """See `Client.detect`."""
-        return await self.run(detect(image, min_score=min_score))
-
-    async def classify_sound(
-        self, audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
-    ) -> SoundClassification:
-        """See `Client.classify_sound`. Files are decoded in the event loop, a window at a time."""
-        return await self.run(classify(audio, sample_rate_hz, top_k=top_k, steps=steps))
-
-    async def generate(
-        self,
-        model: str = "infogan",
-        *,
-        category: int | Sequence[int] | np.ndarray | None = None,
-        continuous: Sequence[float] | np.ndarray | None = None,
-        count: int | None = None,
-        seed: int = 0,
-    ) -> np.ndarray:
-        """See `Client.generate`."""
-        return await self.run(
-            generation.generate(model, category=category, continuous=continuous, count=count, seed=seed)
-        )
-
-    async def read_codes(self, images: Any) -> ImageCodes:
-        """See `Client.read_codes`."""
-        return await self.run(generation.read_codes(images))
-
-    async def swap_style(self, style: Any, content: Any) -> np.ndarray:
-        """See `Client.swap_style`."""
-        return await self.run(generation.swap_style(style, content))
-
-    async def interpolate(self, first: Any, second: Any, *, steps: int = 8) -> np.ndarray:
-        """See `Client.interpolate`."""
-        return await self.run(generation.interpolate(first, second, steps=steps))
-
-    async def preferred_input(
-        self, unit: int, *, steps: int = 200, seed: int = 0, step_size: float | None = None
-    ) -> PreferredInput:
-        """See `Client.preferred_input`."""
-        found = await self.run(generation.preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size))
-        return found[0]
-
-    async def run(self, operation: Operation[T]) -> T:
+    async def run(self, operation: Operation[T], *, timeout_s: float | None = None) -> T:
         """See `Client.run`."""
-        operation = explained(operation)
-        step = partial(next, operation)
-        while True:
-            try:
-                group = step()
-            except StopIteration as stop:
-                return stop.value
-            try:
-                step = partial(operation.send, await self._perform(group))
-            except ServerUnavailableError as error:
-                step = partial(operation.throw, await asyncio.to_thread(explain_unavailable, error, self.connection))
-            except ClientError as error:
-                step = partial(operation.throw, error)
+        stream = self.stream(operation, timeout_s=timeout_s)
+        async for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, operation: Operation[T], *, timeout_s: float | None = None) -> AsyncStream[T]:
+        """See `Client.stream`: ``async for character in client.stream(…)``."""
+        return AsyncStream(explained(operation), partial(self._perform, deadline=deadline_of(timeout_s)))
 
     async def close(self) -> None:
         """See `Client.close`."""
@@ -168,39 +77,60 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _perform(self, group: Iterable[Rpc]) -> list:
-        """The answers to a group of calls, in its order, a bounded number of them under way at the same time."""
-        todo = enumerate(group)  # shared by the workers: each takes the next call that none has taken
-        answers: dict[int, Any] = {}
-
-        async def work() -> None:
-            for place, rpc in todo:
-                answers[place] = await self._call(rpc)
-
-        workers = [asyncio.create_task(work()) for _ in range(self.connection.max_in_flight)]
+    async def _perform(self, calls: Iterable[Rpc], *, deadline: float) -> AsyncGenerator[Reply, None]:
+        """The replies to a group of calls as they arrive, a bounded number of them under way at the same time."""
+        todo = enumerate(calls)
+        flying: set[asyncio.Task[Reply]] = set()
+        arrived: set[asyncio.Task[Reply]] = set()
         try:
-            await asyncio.gather(*workers)
+            while True:
+                while len(flying) < self.connection.max_in_flight and (item := next(todo, None)):
+                    attempts = Attempts(item[1], self.connection, deadline=deadline)
+                    flying.add(asyncio.create_task(self._call(item[0], attempts)))
+                if not flying:
+                    return
+                arrived, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+                while arrived:
+                    yield arrived.pop().result()
         finally:  # after an error, end what is under way
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return [answers[place] for place in range(len(answers))]
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, *arrived, return_exceptions=True)
 
-    async def _call(self, rpc: Rpc[T]) -> T:
-        attempts = Attempts(rpc, self.connection)
+    async def _call(self, place: int, attempts: Attempts) -> Reply:
+        rpc = attempts.rpc
         while True:
-            if self._closed:
-                raise ClientClosedError("the client is closed: make a new one")
-            if self._stub is None:
-                self._channel = self.connection.channel(grpc.aio)
-                self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            method = getattr(self._connected(), rpc.method)
             try:
-                method = getattr(self._stub, rpc.method)
-                return rpc.decode(
-                    await method(rpc.request, timeout=attempts.remaining_s(), metadata=self.connection.metadata)
-                )
+                timeout_s = attempts.remaining_s()
+                answer = await method(rpc.request, timeout=timeout_s, metadata=self.connection.metadata)
+                return Reply(place, rpc.decode(answer))
             except grpc.RpcError as error:
                 if self._closed:
                     raise ClientClosedError("the client was closed while a request was under way") from error
-                delay_s = attempts.delay_s(error)
+                try:
+                    delay_s = attempts.delay_s(error)
+                except ServerUnavailableError as final:
+                    explained_error = await asyncio.to_thread(explain_unavailable, final, self.connection)
+                    return Reply(place, error=explained_error)
+                except ClientError as final:
+                    return Reply(place, error=final)
+            except ClientError as error:
+                return Reply(place, error=error)
             await asyncio.sleep(delay_s)
+
+    def _connected(self) -> Any:
+        """The stub of the channel, which belongs to the event loop that it was made in."""
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
+        loop = asyncio.get_running_loop()
+        if self._stub is None:
+            self._loop = loop
+            self._channel = self.connection.channel(grpc.aio)
+            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        if self._loop is not loop:
+            raise InvalidInputError(
+                "this AsyncClient belongs to another event loop, where it was used first: make one within each "
+                "asyncio.run"
+            )
+        return self._stub

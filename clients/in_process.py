@@ -2,7 +2,8 @@
 
 `LocalClient` takes the place of `Client` where a server would only be in the way, as on the machines of a batch job.
 It is given the same messages and gives the same answers, so every operation of this room works with it unchanged; what
-a server's configuration tells is read from the specification inside the file.
+a server's configuration tells is read from the specification inside the file. The states of models that keep some are
+held here, from a sequence's first request to its last, as a server holds them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import hashlib
 import json
 import os
 import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,24 +24,94 @@ import numpy as np
 from google.protobuf.message import Message
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from neurips16.clients.calls import TaskCalls
 from neurips16.clients.protocol import messages
+from neurips16.clients.protocol.attempts import deadline_of
 from neurips16.clients.protocol.errors import (
     ClientError,
+    DeadlineExceededError,
     InvalidInputError,
     InvalidRequestError,
     ModelNotFoundError,
     RequestError,
+    ResourceExhaustedError,
     ServerError,
     UnsupportedError,
 )
-from neurips16.clients.protocol.messages import Operation
+from neurips16.clients.protocol.messages import Rpc
+from neurips16.clients.protocol.operation import Operation, Reply, Stream
 
 T = TypeVar("T")
 
 METADATA_KEY = "neurips16.spec"  # under which an exported file carries its specification
 MODEL_FILE = "model.onnx"
 CPU = "CPUExecutionProvider"
+MAX_SEQUENCES = 256  # of a model at a time
+MAX_SEQUENCE_IDLE_S = 60.0  # a sequence that nobody goes on with is forgotten after so long
 _LOG_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True)
+class State:
+    """A pair of tensors that carries a sequence's state from one request to the next."""
+
+    input: str
+    output: str
+    dtype: str  # a KServe v2 name
+    dims: tuple[int, ...]  # the batch axis included, where there is one
+    initial: float
+
+    def start(self) -> np.ndarray:
+        """The state at the start of a sequence."""
+        return np.full(self.dims, self.initial, messages.DTYPES[self.dtype][0])
+
+
+class Sequences:
+    """The states of a model's sequences that are under way.
+
+    Args:
+        states: of the model.
+        clock: seconds, from any beginning.
+    """
+
+    def __init__(self, states: Sequence[State], clock: Callable[[], float] = time.monotonic) -> None:
+        self.states = tuple(states)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[int | str, tuple[float, dict[str, np.ndarray]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def before(self, sequence: int | str, *, start: bool) -> dict[str, np.ndarray]:
+        """The states from which a request goes on.
+
+        Raises:
+            LookupError: the request does not start a sequence, and goes on with none that is known.
+            OverflowError: there are as many as may be.
+        """
+        with self._lock:
+            oldest = self._clock() - MAX_SEQUENCE_IDLE_S
+            self._kept = {key: kept for key, kept in self._kept.items() if kept[0] >= oldest}
+            if start:
+                if sequence not in self._kept and len(self._kept) >= MAX_SEQUENCES:
+                    raise OverflowError(f"{MAX_SEQUENCES} sequences are under way already: end one first")
+                found = {state.input: state.start() for state in self.states}
+                self._kept[sequence] = self._clock(), found
+            elif sequence not in self._kept:
+                raise LookupError(
+                    f"sequence {sequence} is not known (it ended, or was idle for longer than "
+                    f"{MAX_SEQUENCE_IDLE_S:g} s): send it again from its start"
+                )
+            return self._kept[sequence][1]
+
+    def after(self, sequence: int | str, outputs: Mapping[str, np.ndarray], *, end: bool) -> None:
+        """Keep the states that a request ended with, or forget the sequence at its end."""
+        with self._lock:
+            if end:
+                self._kept.pop(sequence, None)
+            else:
+                self._kept[sequence] = self._clock(), {state.input: outputs[state.output] for state in self.states}
 
 
 @dataclass(frozen=True)
@@ -49,9 +122,10 @@ class LocalModel:
     config: model_config_pb2.ModelConfig
     sha256: str  # of the file
     session: Any  # onnxruntime.InferenceSession
+    sequences: Sequences | None  # of a model that keeps state
 
 
-class LocalClient:
+class LocalClient(TaskCalls):
     """Runs the models of a repository (MODEL/VERSION/model.onnx, the newest version of each) on this machine's CPU.
 
     Args:
@@ -76,24 +150,37 @@ class LocalClient:
         self._lock = threading.Lock()
         self._models: dict[str, LocalModel] = {}
 
-    def run(self, operation: Operation[T]) -> T:
-        """Perform an operation; see `Client.run`."""
-        step = partial(next, operation)
-        while True:
+    def run(self, operation: Operation[T], *, timeout_s: float | None = None) -> T:
+        """Perform an operation; see `Client.run`. The time counts between calls: a model cannot be interrupted."""
+        stream = self.stream(operation, timeout_s=timeout_s)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, operation: Operation[T], *, timeout_s: float | None = None) -> Stream[T]:
+        """Perform an operation while its partial results are taken; see `Client.stream`."""
+        return Stream(operation, partial(self._perform, deadline=deadline_of(timeout_s)))
+
+    def _perform(self, calls: Iterable[Rpc], *, deadline: float) -> Generator[Reply, None, None]:
+        for place, rpc in enumerate(calls):
+            if time.monotonic() > deadline:
+                raise DeadlineExceededError(
+                    f"{rpc.method} of model {rpc.model!r} was not reached in time: give the operation more (timeout_s)",
+                    code=grpc.StatusCode.DEADLINE_EXCEEDED,
+                    model=rpc.model,
+                )
             try:
-                group = step()
-            except StopIteration as stop:
-                return stop.value
-            try:
-                step = partial(operation.send, [rpc.decode(self.answer(rpc.method, rpc.request)) for rpc in group])
+                reply = Reply(place, rpc.decode(self.answer(rpc.method, rpc.request)))
             except ClientError as error:
-                step = partial(operation.throw, error)
+                reply = Reply(place, error=error)
+            yield reply
 
     def answer(self, method: str, request: Any) -> Message:
         """The reply to a request of the service GRPCInferenceService.
 
         Args:
-            method: ``ModelInfer``, ``ModelConfig`` or ``ModelMetadata``; all else is a server's.
+            method: ``ModelInfer``, ``ModelConfig``, ``ModelMetadata``, ``RepositoryIndex``, ``ServerReady``,
+                ``RepositoryModelLoad`` or ``RepositoryModelUnload``; all else is a server's.
             request: its request message.
 
         Raises:
@@ -105,6 +192,17 @@ class LocalClient:
             return service_pb2.ModelConfigResponse(config=self.model(request.name).config)
         if method == "ModelMetadata":
             return service_pb2.ModelMetadataResponse(name=request.name, versions=[self.model(request.name).version])
+        if method == "ServerReady":
+            return service_pb2.ServerReadyResponse(ready=True)
+        if method == "RepositoryIndex":
+            return self._index()
+        if method == "RepositoryModelLoad":
+            self.model(request.model_name)
+            return service_pb2.RepositoryModelLoadResponse()
+        if method == "RepositoryModelUnload":
+            with self._lock:
+                self._models.pop(request.model_name, None)
+            return service_pb2.RepositoryModelUnloadResponse()
         raise UnsupportedError(
             f"{method} is a server's: models in this process only infer", code=grpc.StatusCode.UNIMPLEMENTED
         )
@@ -125,14 +223,27 @@ class LocalClient:
         """Let go of the models."""
         self._models.clear()
 
-    def _load(self, name: str) -> LocalModel:
-        versions = [
+    def _index(self) -> Message:
+        """Every model of the repository; all count as ready, since each is loaded when it is first asked for."""
+        reply = service_pb2.RepositoryIndexResponse()
+        for name in self._known():
+            reply.models.add(name=name, version=max(self._versions(name), key=int), state="READY")
+        return reply
+
+    def _known(self) -> list[str]:
+        return sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+
+    def _versions(self, name: str) -> list[str]:
+        return [
             folder.name
             for folder in (self.repository / name).glob("*/")
             if folder.name.isdecimal() and (folder / MODEL_FILE).is_file()
         ]
+
+    def _load(self, name: str) -> LocalModel:
+        versions = self._versions(name)
         if not versions:
-            known = sorted({path.parents[1].name for path in self.repository.glob(f"*/*/{MODEL_FILE}")})
+            known = self._known()
             raise ModelNotFoundError(
                 f"{self.repository} has no model {name!r}: it has {', '.join(known) or 'none'}",
                 code=grpc.StatusCode.NOT_FOUND,
@@ -141,10 +252,12 @@ class LocalClient:
         version = max(versions, key=int)
         path = self.repository / name / version / MODEL_FILE
         session = make_session(path, threads=self._threads, op_library=self._op_library)
-        spec = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if spec is None:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
             raise InvalidInputError(f"{path} carries no specification: it was not written by `neurips16 export`")
-        return LocalModel(version, _config(json.loads(spec)), hashlib.sha256(path.read_bytes()).hexdigest(), session)
+        spec = json.loads(text)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return LocalModel(version, _config(spec), digest, session, _sequences(spec))
 
 
 def make_session(path: Path, *, threads: int, op_library: str | os.PathLike[str] | None = None) -> Any:
@@ -196,13 +309,27 @@ def _config(spec: dict[str, Any]) -> model_config_pb2.ModelConfig:
             datatype = "TYPE_STRING" if tensor["dtype"] == "BYTES" else f"TYPE_{tensor['dtype']}"
             dims = tensor["dims"][config.max_batch_size > 0 :]
             said.add(name=tensor["name"], data_type=datatype, dims=[d if isinstance(d, int) else -1 for d in dims])
-    for key, value in spec["parameters"].items():
+    for key, value in {**_labels(spec), **spec["parameters"]}.items():
         config.parameters[key].string_value = value
     return config
 
 
+def _labels(spec: dict[str, Any]) -> dict[str, str]:
+    lists = {tuple(labels) for labels in spec["labels"].values()}
+    return {"labels": json.dumps(lists.pop(), ensure_ascii=False)} if len(lists) == 1 else {}
+
+
+def _sequences(spec: dict[str, Any]) -> Sequences | None:
+    row = [1] if spec["max_batch_size"] else []  # a request of a sequence is one row
+    states = [
+        State(state["input"], state["output"], state["dtype"], (*row, *state["dims"]), state["initial"])
+        for state in spec["states"]
+    ]
+    return Sequences(states) if states else None
+
+
 def _infer(model: LocalModel, request: Any) -> Message:
-    feed = {}
+    feed: dict[str, np.ndarray] = {}
     for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
         dtype, _ = messages.DTYPES[tensor.datatype]
         if dtype.kind == "O":
@@ -212,13 +339,40 @@ def _infer(model: LocalModel, request: Any) -> Message:
     names = [output.name for output in request.outputs] or sorted(known)
     if unknown := set(names) - known:
         raise _refused(model, f"it has no output {', '.join(sorted(unknown))}")
-    arrays = _run(model, names, feed)
+    if model.sequences is None:
+        arrays = _run(model, names, feed)
+    else:
+        arrays = _step(model, model.sequences, names, feed, request.parameters)
     reply = service_pb2.ModelInferResponse(model_name=model.config.name, model_version=model.version)
     for name, array in zip(names, arrays, strict=True):
         datatype, shape, raw = messages.encode_tensor(name, array)
         reply.outputs.add(name=name, datatype=datatype, shape=shape)
         reply.raw_output_contents.append(raw)
     return reply
+
+
+def _step(
+    model: LocalModel, sequences: Sequences, names: list[str], feed: dict[str, np.ndarray], parameters: Any
+) -> list[np.ndarray]:
+    """One request of a sequence."""
+    sequence = parameters["sequence_id"].string_param or parameters["sequence_id"].int64_param
+    if not sequence:
+        raise _refused(model, "it keeps state, so a request says which sequence it belongs to, by a number over 0")
+    if model.config.max_batch_size and any(array.shape[:1] != (1,) for array in feed.values()):
+        raise _refused(model, "it keeps state, so a request of it has one row")
+    try:
+        before = sequences.before(sequence, start=parameters["sequence_start"].bool_param)
+    except LookupError as error:
+        raise _refused(model, str(error)) from error
+    except OverflowError as error:
+        raise ResourceExhaustedError(
+            f"model {model.config.name!r}: {error}", code=grpc.StatusCode.RESOURCE_EXHAUSTED, model=model.config.name
+        ) from error
+    outputs = [state.output for state in sequences.states]
+    arrays = _run(model, [*names, *outputs], {**feed, **before})
+    kept = dict(zip(outputs, arrays[len(names) :], strict=True))
+    sequences.after(sequence, kept, end=parameters["sequence_end"].bool_param)
+    return arrays[: len(names)]
 
 
 def _run(model: LocalModel, names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:

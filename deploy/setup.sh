@@ -19,6 +19,10 @@ need eprover eprover "the prover behind 'neurips16 prove'"
 if [ "$extra" = dev ]; then
     need g++ g++ "compiles the native kernels"
     need openssl openssl "makes the certificates of the TLS tests"
+    need chromium chromium "opens the page in its tests"
+    need curl curl "asks the server over HTTP, as the documentation shows"
+    command -v npm >/dev/null 2>&1 || need nodejs node "runs models and clients in another language"
+    command -v npm >/dev/null 2>&1 || need npm npm "installs what the tests in Node need"
 fi
 python=""
 for candidate in python3.11 python3.12 python3.10 python3; do
@@ -52,12 +56,19 @@ fi
 if [ "$extra" = dev ]; then
     deploy/prometheus.sh "$venv" || say "going on without Prometheus: the tests of alerts and dashboard are skipped"
     deploy/onnxruntime_headers.sh "$venv" || say "going on without the native kernels: models run on their function bodies"
-    # Asked for by its exact version first: an open range would take a build with several GB of CUDA libraries.
-    say "installing torch"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "$(grep '^torch==' constraints.txt)"
+fi
+say "installing what requirements/$extra.txt lists, each file by its hash"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r "requirements/$extra.txt"
+if [ "$extra" = dev ]; then
+    # A build of torch for CPUs lacks nothing now. One for GPUs names its CUDA libraries by exact versions, not by hashes.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt torch
 fi
 say "installing neurips16[$extra]"
-"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extra]"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+if [ "$extra" = dev ]; then # --ignore-scripts: what the locked files hold is all that is needed
+    (cd tests/node && npm ci --silent --ignore-scripts --no-audit --no-fund) ||
+        say "going on without the packages of Node: the tests in that language are skipped"
+fi
 if [ "$extra" = dev ]; then # pip hides what the build says
     "$venv/bin/python" -c 'from neurips16.export.ops import library_path as built
 print("==> native kernels:", built() or "NOT BUILT, models run on their function bodies")'

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
         PublishError,
         SessionError,
         SignatureError,
-        SystemRegistryError,
+        UnknownExportError,
     )
     from neurips16.export.graph.exporter import export_module
     from neurips16.export.parity.check import check_parity
     from neurips16.export.parity.report import ParityReport, check_metrics
-    from neurips16.export.registry import ExportedModel, Station, System, register
+    from neurips16.export.registry import ExportedModel, SystemExport, Target, find_export
     from neurips16.export.session import make_session
     from neurips16.export.spec import (
         EXACT,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         embed_spec,
         read_spec,
     )
+    from neurips16.export.station import Station, open_station
 
 _MODULES = {
     "EXACT": "spec",
@@ -55,18 +56,20 @@ _MODULES = {
     "SignatureError": "errors",
     "SpecError": "spec",
     "StateSpec": "spec",
-    "Station": "registry",
-    "System": "registry",
-    "SystemRegistryError": "errors",
+    "Station": "station",
+    "SystemExport": "registry",
+    "Target": "registry",
     "TensorSpec": "spec",
     "Tolerance": "spec",
+    "UnknownExportError": "errors",
     "check_metrics": "parity.report",
     "check_parity": "parity.check",
     "embed_spec": "spec",
     "export_module": "graph.exporter",
+    "find_export": "registry",
     "make_session": "session",
+    "open_station": "station",
     "read_spec": "spec",
-    "register": "registry",
 }
 
 __all__ = [
@@ -86,17 +89,19 @@ __all__ = [
     "SpecError",
     "StateSpec",
     "Station",
-    "System",
-    "SystemRegistryError",
+    "SystemExport",
+    "Target",
     "TensorSpec",
     "Tolerance",
+    "UnknownExportError",
     "check_metrics",
     "check_parity",
     "embed_spec",
     "export_module",
+    "find_export",
     "make_session",
+    "open_station",
     "read_spec",
-    "register",
 ]
 
 

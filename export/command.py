@@ -13,8 +13,10 @@ SystemArgument = Annotated[str, typer.Argument(help="The system, such as deepmat
 
 def export(
     system: SystemArgument,
-    checkpoint: Annotated[Path, typer.Option(help="What `neurips16 train` left.")],
     repository: Annotated[Path, typer.Option(help="The model repository that gets the next version.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="What `neurips16 train` left; none for a method without training.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="The data set: parity on its inputs, and the task's own metric.")
     ] = None,
@@ -35,7 +37,7 @@ def export(
 def evaluate(
     context: typer.Context,
     system: SystemArgument,
-    data: Annotated[Path, typer.Option(help="The data set, in its public layout.")],
+    data: Annotated[Path | None, typer.Option(help="The data set, in its public layout, where one is needed.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Measure a checkpoint.")] = None,
     model: Annotated[Path | None, typer.Option(help="Measure an exported model.onnx.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a server, HOST:PORT.")] = None,
@@ -43,18 +45,19 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test, or all.")] = "test",
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
 ) -> None:
-    """Measure a system by its own metrics, the same at a checkpoint, an exported model, a server or a baseline.
+    """Measure a system by its own metrics, the same for a checkpoint, an exported model, a server or a baseline.
 
     A system may have options of its own: an unknown one lists them.
     """
     from neurips16.clients.tables import print_table
-    from neurips16.export.registry import Station, get
-    from neurips16.export.run_export import parse_options
+    from neurips16.export.options import parse_options
+    from neurips16.export.registry import Target, find_export
+    from neurips16.export.run_export import evaluate_target
 
-    chosen = get(system)
+    chosen = find_export(system)
     options = parse_options(context.args, chosen)
-    station = Station(checkpoint=checkpoint, model=model, url=url, baseline=baseline)
-    metrics = chosen.evaluate(station, data, split, options)
+    target = Target(checkpoint=checkpoint, model=model, url=url, baseline=baseline)
+    metrics = evaluate_target(chosen, target, data, split, options)
     if as_json:
         typer.echo(json.dumps(metrics))
     else:

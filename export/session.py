@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions, made in one place: the providers, threads and memory policy are always stated.
+"""ONNX Runtime sessions, made in one place: the providers and threads are always stated.
 
 ONNX Runtime falls back to the CPU in silence when a provider cannot be had; here that is an error.
 """
@@ -47,10 +47,7 @@ def make_session(
     *,
     providers: Sequence[str] = (CPU,),
     intra_op_threads: int = 1,
-    inter_op_threads: int = 1,
     op_library: str | os.PathLike[str] | None = None,
-    device_id: int = 0,
-    enable_mem_arena: bool = True,
 ) -> ort.InferenceSession:
     """A session on ``path``.
 
@@ -60,10 +57,7 @@ def make_session(
             ONNX Runtime always keeps there, and convolutions, products, recurrences and our own operators must not be
             among those (ONNX Runtime 1.24 or later can say so).
         intra_op_threads: threads inside one operator; 0 means one for each core.
-        inter_op_threads: operators at a time; above 1 the graph is run in parallel.
         op_library: `libneurips16_ops.so`; without it our own operators run as their function bodies.
-        device_id: the GPU, for CUDA.
-        enable_mem_arena: keep the CPU's memory between runs.
 
     Raises:
         SessionError: the file or the library cannot be loaded, or a provider was asked for and is not to be had.
@@ -78,14 +72,12 @@ def make_session(
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
-    options.inter_op_num_threads = inter_op_threads
-    parallel = inter_op_threads != 1
-    options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = enable_mem_arena
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _LOG_ERRORS_ONLY
     if CUDA in providers:
         options.add_session_config_entry(_RECORD_PLACEMENT, "1")
-    named: list[Any] = [(CUDA, {"device_id": str(device_id), **_CUDA_OPTIONS}) if p == CUDA else p for p in providers]
+    named: list[Any] = [(CUDA, _CUDA_OPTIONS) if p == CUDA else p for p in providers]
     if CUDA in providers and CPU not in providers:
         named.append(CPU)
     try:

@@ -2,24 +2,47 @@
 
 A `ModelSpec` travels inside the exported file (JSON in ``metadata_props``), so `model.onnx` alone is enough to write
 its Triton configuration, to check it and to describe it to a client. This module is free of torch and of onnxruntime:
-it is the only one that `neurips16.serving` takes from this room.
-
-Its exceptions, `SpecError` and `ExternalDataError`, belong to the tree in ``export/errors.py``.
+it is the only one that `neurips16.serving` takes from this room. A file may come from anybody, so every part checks
+itself: its types, its bounds (``export/limits.py``) and that its names can do nothing but name.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurips16.export.errors import ExportError
+from neurips16.export.errors import ExternalDataError as ExternalDataError
+from neurips16.export.errors import NotAnOnnxFileError as NotAnOnnxFileError
+from neurips16.export.errors import SpecError
+from neurips16.export.limits import (
+    MAX_BATCH_SIZE,
+    MAX_INSTANCES,
+    MAX_JSON_BYTES,
+    MAX_LABELS,
+    MAX_LINE,
+    MAX_NAME,
+    MAX_STATE_BYTES,
+    MAX_TEXT,
+    check_depth,
+    check_dims,
+    check_flag,
+    check_list,
+    check_number,
+    check_parameters,
+    check_range,
+    check_text,
+    check_value,
+    check_whole,
+    shown,
+)
+from neurips16.export.model_file import open_model as open_model
 
 METADATA_KEY = "neurips16.spec"
 FORMAT_VERSION = 1
@@ -48,16 +71,6 @@ DTYPES: dict[str, tuple[Any, int, str]] = {
 }
 
 
-class SpecError(ExportError, ValueError):
-    """A specification that contradicts itself, or an ONNX file that carries none."""
-
-    exit_status = 2
-
-
-class ExternalDataError(SpecError):
-    """An ONNX file that would read weights from a file outside its own folder."""
-
-
 @dataclass(frozen=True)
 class Tolerance:
     """How far an exported output may lie from the torch one: ``|got - want| <= atol + rtol * |want|``."""
@@ -67,8 +80,10 @@ class Tolerance:
     reason: str  # why these numbers are enough and not too much
 
     def __post_init__(self) -> None:
-        if not self.reason.strip():
+        if not check_text("a tolerance's reason", self.reason, MAX_TEXT).strip():
             raise SpecError("a tolerance needs a reason: say why this much difference is expected")
+        for name in ("rtol", "atol"):
+            check_number(f"a tolerance's {name}", getattr(self, name))
         if not (0 <= self.rtol < 1 and 0 <= self.atol < float("inf")):
             raise SpecError(f"a tolerance lies in 0 <= rtol < 1, 0 <= atol < inf: got {self.rtol} and {self.atol}")
 
@@ -89,13 +104,19 @@ class TensorSpec:
     optional: bool = False  # inputs only
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
+        # The names of files are made of it, so it has no separator and no dot.
+        if not (check_text("a tensor's name", self.name, MAX_NAME).isidentifier() and self.name.isascii()):
             raise SpecError(f"tensor {self.name!r}: a tensor's name is an identifier in snake_case")
-        if self.dtype not in DTYPES:
-            raise SpecError(f"tensor {self.name!r}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
-        for dim in self.dims:
-            if not (isinstance(dim, str) and dim.isidentifier()) and not (isinstance(dim, int) and dim > 0):
-                raise SpecError(f"tensor {self.name!r}: dim {dim!r} is neither a name nor a positive length")
+        what = f"tensor {self.name!r}"
+        if check_text(f"{what}: dtype", self.dtype) not in DTYPES:
+            raise SpecError(f"{what}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
+        check_dims(what, self.dims)
+        check_text(f"{what}: description", self.description, MAX_TEXT)
+        check_flag(f"{what}: optional", self.optional)
+        if self.range is not None:
+            check_range(f"{what}: range", self.range)
+        if not isinstance(self.tolerance, (Tolerance, type(None))):
+            raise SpecError(f"{what}: the tolerance is a {type(self.tolerance).__name__}")
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -114,6 +135,19 @@ class StateSpec:
     tolerance: Tolerance  # of one step
     initial: float = 0.0  # the value of every element at the start of a sequence
 
+    def __post_init__(self) -> None:
+        what = f"state {check_text('the name of a state', self.input, MAX_NAME)!r}"
+        TensorSpec(self.input, self.dtype, self.dims, "", tolerance=self.tolerance)
+        TensorSpec(self.output, self.dtype, self.dims, "", tolerance=self.tolerance)
+        if any(isinstance(dim, str) for dim in self.dims) or self.dtype == "BYTES":
+            raise SpecError(f"{what}: a state has fixed lengths and numbers, got {self.dtype} {self.dims}")
+        check_value(f"{what}: initial", self.initial, np.dtype(DTYPES[self.dtype][0]))
+
+    @property
+    def byte_size(self) -> int:
+        """The bytes that one sequence takes."""
+        return math.prod(self.dims) * np.dtype(DTYPES[self.dtype][0]).itemsize
+
 
 @dataclass(frozen=True)
 class MetricGate:
@@ -125,7 +159,10 @@ class MetricGate:
     lower_is_better: bool = False  # a rank, an error rate
 
     def __post_init__(self) -> None:
-        if not self.reason.strip() or not 0 <= self.allowed_loss < float("inf"):
+        check_text("a metric's name", self.name)
+        check_flag(f"metric {self.name!r}: lower_is_better", self.lower_is_better)
+        loss = check_number(f"metric {self.name!r}: allowed loss", self.allowed_loss)
+        if not check_text("a metric's reason", self.reason, MAX_TEXT).strip() or not 0 <= loss < float("inf"):
             raise SpecError(f"metric {self.name!r}: state a finite allowed loss of at least 0, and its reason")
 
 
@@ -135,6 +172,10 @@ class Op:
 
     domain: str
     name: str
+
+    def __post_init__(self) -> None:
+        check_text("an operator's domain", self.domain, MAX_NAME)
+        check_text("an operator's name", self.name, MAX_NAME)
 
 
 @dataclass(frozen=True)
@@ -149,8 +190,9 @@ class ModelSpec:
         max_batch_size: 0 for a model without a batch axis.
         instances: copies that a server runs at the same time: more than 1 where one run cannot keep several cores busy.
         states: sequence state, kept by the server between the requests of one sequence.
-        labels: label names for each output whose last axis counts classes.
-        parameters: plain facts that a client needs (alphabet, rates, sizes), as strings.
+        labels: label names for each output whose last axis counts classes, or whose integers are numbers of classes.
+        parameters: plain facts that a client needs (alphabet, rates, sizes), as strings. Their names are snake_case and
+            begin with no word of a server's backend (`neurips16.export.limits`): nothing obeys them.
         metrics: the gates of the task's own metric.
         custom_ops: operators that need a function body or a native kernel.
         paper: title and section that specify the model.
@@ -176,16 +218,29 @@ class ModelSpec:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not MODEL_NAME.fullmatch(self.name):
+        if not MODEL_NAME.fullmatch(check_text("a model's name", self.name, MAX_NAME)):
             raise SpecError(
                 f"model {self.name!r}: the name becomes a folder, so letters, digits, '_', '-' and '.' only"
             )
-        if self.max_batch_size < 0:
-            raise SpecError(
-                f"model {self.name!r}: max_batch_size is at least 0 (no batch axis), got {self.max_batch_size}"
-            )
-        if self.instances < 1:
-            raise SpecError(f"model {self.name!r}: instances is at least 1, got {self.instances}")
+        what = f"model {self.name!r}"
+        for name in ("system", "summary", "paper"):
+            check_text(f"{what}: {name}", getattr(self, name), MAX_TEXT)
+        check_whole(f"{what}: max_batch_size", self.max_batch_size, 0, MAX_BATCH_SIZE)
+        check_whole(f"{what}: instances", self.instances, 1, MAX_INSTANCES)
+        check_whole(f"{what}: opset", self.opset, 1, 1000)
+        check_whole(f"{what}: ir_version", self.ir_version, 1, 1000)
+        check_list(f"{what}: inputs", self.inputs, TensorSpec)
+        check_list(f"{what}: outputs", self.outputs, TensorSpec)
+        check_list(f"{what}: states", self.states, StateSpec)
+        check_list(f"{what}: metrics", self.metrics, MetricGate)
+        check_list(f"{what}: custom_ops", self.custom_ops, Op)
+        check_parameters(what, self.parameters)
+        if not isinstance(self.provenance, dict):
+            raise SpecError(f"{what}: the provenance is a {type(self.provenance).__name__}, expected values by name")
+        check_depth(self.provenance)
+        held = sum(state.byte_size for state in self.states)
+        if held > MAX_STATE_BYTES:
+            raise SpecError(f"{what}: the states of a sequence take {held} bytes, at most {MAX_STATE_BYTES} are kept")
         if not self.outputs:
             raise SpecError(f"model {self.name!r} declares no output")
         names = [t.name for t in (*self.graph_inputs, *self.graph_outputs)]
@@ -216,12 +271,19 @@ class ModelSpec:
 
     def _check_labels(self) -> None:
         outputs = {t.name: t for t in self.outputs}
+        if not isinstance(self.labels, dict):
+            raise SpecError(f"model {self.name!r}: labels are a {type(self.labels).__name__}, expected lists by output")
         for name, labels in self.labels.items():
             if name not in outputs:
                 raise SpecError(f"model {self.name!r}: labels are given for {name!r}, which is no output")
+            check_list(f"model {self.name!r}: labels of {name!r}", labels, str, MAX_LABELS)
+            for label in labels:
+                check_text(f"model {self.name!r}: a label of {name!r}", label, MAX_LINE)
             if any(not label.strip() or len(label.splitlines()) > 1 for label in labels):
                 raise SpecError(f"model {self.name!r}: a label of {name!r} is empty or longer than a line")
             length = outputs[name].dims[-1]
+            if outputs[name].numpy_dtype.kind in "iu":  # numbers of classes, which the labels name
+                continue
             if isinstance(length, int) and length != len(labels):
                 raise SpecError(f"model {self.name!r}: {name!r} counts {length} classes, got {len(labels)} labels")
 
@@ -234,6 +296,18 @@ class ModelSpec:
     def graph_outputs(self) -> tuple[TensorSpec, ...]:
         """What the ONNX graph gives, in order: the public outputs, then the states for the next step."""
         return (*self.outputs, *(self._state_tensor(s, s.output) for s in self.states))
+
+    @property
+    def class_labels(self) -> tuple[str, ...]:
+        """The names of the model's classes; nothing where it has none, or several lists of them."""
+        lists = set(self.labels.values())
+        return lists.pop() if len(lists) == 1 else ()
+
+    @property
+    def client_parameters(self) -> dict[str, str]:
+        """What a server's configuration tells clients: the parameters, and as ``labels`` the classes in JSON."""
+        labels = {"labels": json.dumps(self.class_labels, ensure_ascii=False)} if self.class_labels else {}
+        return {**labels, **self.parameters}
 
     def _state_tensor(self, state: StateSpec, name: str) -> TensorSpec:
         batch = (BATCH_DIM,) if self.max_batch_size else ()
@@ -258,15 +332,20 @@ class ModelSpec:
         Raises:
             SpecError: the text is not JSON, or of another format version, or contradicts itself.
         """
+        if len(text) > MAX_JSON_BYTES:
+            raise SpecError(f"the model's specification has {len(text)} characters, at most {MAX_JSON_BYTES} are read")
         try:
-            raw = json.loads(text)
-        except json.JSONDecodeError as error:
+            raw = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:  # also a number of too many digits, and too deep a list
             raise SpecError(f"the model's specification is not JSON: {error}") from error
+        check_depth(raw)
         if not isinstance(raw, dict):
             raise SpecError(f"the model's specification is a JSON {type(raw).__name__}, expected an object")
         version = raw.pop("format", None)
         if version != FORMAT_VERSION:
-            raise SpecError(f"the specification has format {version}, this version reads {FORMAT_VERSION}: export anew")
+            raise SpecError(
+                f"the specification has format {shown(version)}, this version reads {FORMAT_VERSION}: export it again"
+            )
         try:
             return cls(
                 **{
@@ -279,8 +358,14 @@ class ModelSpec:
                     "custom_ops": tuple(Op(**o) for o in raw["custom_ops"]),
                 }
             )
-        except (KeyError, TypeError) as error:
-            raise SpecError(f"the specification lacks a field or has one too many: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SpecError(
+                f"the specification lacks a field, or has one too many or of another kind: {shown(str(error))}"
+            ) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it has {name} for a number")
 
 
 def _tensor(raw: dict[str, Any]) -> TensorSpec:
@@ -320,40 +405,3 @@ def read_spec(model: str | Path | Any) -> ModelSpec:
         if prop.key == METADATA_KEY:
             return ModelSpec.from_json(prop.value)
     raise SpecError(f"{where} carries no {METADATA_KEY!r} metadata: it was not written by `neurips16 export`")
-
-
-def open_model(path: str | Path) -> Any:
-    """The ``onnx.ModelProto`` in a file of any origin, without the weights that it keeps in other files.
-
-    Raises:
-        SpecError: it is no ONNX file.
-        ExternalDataError: it names a file that is not in its own folder, or below.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    path = Path(path)
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
-        raise SpecError(f"{path} is not an ONNX file: {error}") from error
-    folder = path.parent.resolve()
-    for location in _external_files(model):
-        # ONNX Runtime looks, too, but not every release of it does.
-        if Path(location).is_absolute() or not (folder / location).resolve().is_relative_to(folder):
-            raise ExternalDataError(
-                f"{path} keeps weights in {location!r}, which leads out of its folder: a model reads from its own "
-                "folder only; save it anew in one file"
-            )
-    return model
-
-
-def _external_files(message: Any) -> Iterator[str]:
-    """The files that the tensors of a message name, wherever they are: graphs, subgraphs, functions, attributes."""
-    if message.DESCRIPTOR.name == "TensorProto":
-        yield from (entry.value for entry in message.external_data if entry.key == "location")
-        return
-    for part, value in message.ListFields():
-        if part.message_type is not None:
-            for child in [value] if hasattr(value, "DESCRIPTOR") else value:
-                yield from _external_files(child)

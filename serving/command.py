@@ -25,12 +25,20 @@ def serve(
         str, typer.Option(help="Address to listen on. Beyond loopback it wants --tls-cert and --tls-key.")
     ] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC service; 0: a free one.")] = 8001,
-    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the HTTP service; 0: a free one.")] = 8000,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of the HTTP service; 0: a free one. No HTTP unless it is given; all but the health wants the "
+            "admin token, as the header neurips16-admin.",
+        ),
+    ] = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the metrics; 0: a free one.")] = 8002,
     http_host: Annotated[
         str | None,
         typer.Option(
-            help="Address of the HTTP service, which has no TLS. Else --host if that is loopback, or no HTTP.",
+            help="Address of the HTTP service, which has no TLS; with --http-port. Else --host if that is loopback.",
         ),
     ] = None,
     metrics_host: Annotated[
@@ -68,6 +76,14 @@ def serve(
             "explicit leaves loading and unloading to who has the admin token."
         ),
     ] = ModelControl.NONE,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory that the server may allocate, like 8G. Beyond it the server ends and is started again. A few "
+            "megabytes on the wire can be gigabytes once they are decompressed: set it, or the container's.",
+            metavar="SIZE",
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long the models may take to load.")] = 600.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
 ) -> None:
@@ -75,9 +91,16 @@ def serve(
     from neurips16.serving.errors import SecurityError
     from neurips16.serving.triton.admin_token import given_token
     from neurips16.serving.triton.foreground import Service
+    from neurips16.serving.triton.memory_limit import parse_size
 
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca is not None and tls_cert is None):
         raise SecurityError("--tls-cert and --tls-key go together, and --tls-client-ca with them: give what is missing")
+    if http_host is not None and http_port is None:
+        raise SecurityError("--http-host says where HTTP listens, and there is none: give --http-port with it")
+    try:
+        limit = None if memory_limit is None else parse_size(memory_limit)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--memory-limit") from error
     tls = None
     if tls_cert is not None and tls_key is not None:
         from neurips16.serving.triton.tls import ServerTLS
@@ -94,6 +117,7 @@ def serve(
         admin_token=given_token(admin_token_file),
         models=model or None,
         model_control=model_control.value,
+        memory_limit=limit,
         timeout_s=timeout_s,
         verbose=verbose,
     )

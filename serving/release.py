@@ -3,7 +3,8 @@
 Sources of the table:
 
 * ONNX Runtime of a release, its Python and its CUDA: the server's own ``docs/introduction/compatibility.md`` (tables
-  "ONNX Runtime Versions" and "vllm-python-py3") and the release notes on docs.nvidia.com.
+  "ONNX Runtime Versions" and "vllm-python-py3") and the release notes on docs.nvidia.com. Release notes of 26.09 and
+  26.10 say their CUDA and not their ONNX Runtime, and that table ends with 26.08: so does this one.
 * Triton's version: the server's README and release pull requests; one minor version a month (25.07 is 2.59.1).
 * The highest opset and IR version of an ONNX Runtime: measured, by loading a small model of each into the wheels of
   1.20.1, 1.21.0, 1.22.0, 1.23.0, 1.23.2, 1.24.1, 1.24.4, 1.27.0 and 1.28.0. Release 25.08 has a snapshot from before
@@ -24,7 +25,9 @@ from neurips16.export.spec import SpecError, open_model, read_spec
 from neurips16.serving.errors import ReleaseError
 
 OP_LIBRARY_API = 21  # what libneurips16_ops.so is compiled against
-DEPLOYED = "26.01"  # what the files in deploy/ name; a test holds them to it
+# What the files in deploy/ name; a test holds them to it, and it to the bulletins in deploy/THREATS.md. ONNX Runtime
+# 1.28.0, from its wheel, was seen to load every model in serving/models.
+DEPLOYED = "26.08"
 
 
 @dataclass(frozen=True)

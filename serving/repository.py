@@ -11,6 +11,7 @@ One that starts with our first line is ours and is kept up to date; any other is
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from neurips16.export.spec import (
     DTYPES,
-    ExternalDataError,
     ModelSpec,
+    NotAnOnnxFileError,
     SpecError,
     StateSpec,
     TensorSpec,
@@ -29,12 +30,15 @@ from neurips16.export.spec import (
     read_spec,
 )
 from neurips16.serving.errors import RepositoryError
+from neurips16.serving.model_folder import check_folder, refuse_programs
 from neurips16.serving.release import Release, preflight
 
 BACKEND = "onnxruntime"
 CONFIG_FILE = "config.pbtxt"
 MODEL_FILE = "model.onnx"
 OP_LIBRARY = "libneurips16_ops.so"  # the bare name: both hosts find it through the loader's path
+VERSION = re.compile(r"[1-9][0-9]*")  # the folders that Triton takes for versions
+MAX_CONFIG_BYTES = 4 << 20
 STATE_FOLDER = "initial_state"  # Triton looks for a state's data file here
 
 HEADER = "# Written by `neurips16 serve` from what model.onnx says of itself; remove this line to keep your changes."
@@ -83,7 +87,7 @@ def config_for(
         config.dynamic_batching.max_queue_delay_microseconds = max_queue_delay_us
     count = spec.instances if instances is None else instances
     config.instance_group.add(count=count, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
-    for key, value in sorted(spec.parameters.items()):
+    for key, value in sorted(spec.client_parameters.items()):
         config.parameters[key].string_value = value
     if spec.custom_ops:
         config.model_operations.op_library_filename.append(OP_LIBRARY)
@@ -120,9 +124,13 @@ def write_config(
             wanted[model_dir / STATE_FOLDER / state.input] = array.tobytes()
     changed = [path for path, content in wanted.items() if not path.is_file() or path.read_bytes() != content]
     for path in changed:
+        if path.parent.is_symlink() and path.parent != model_dir:
+            raise RepositoryError(f"{path.parent} is a link, and what is written there would be another's: remove it")
         path.parent.mkdir(exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(wanted[path])
+        partial.unlink(missing_ok=True)  # never through a link that somebody laid there
+        with partial.open("xb") as file:
+            file.write(wanted[path])
         partial.replace(path)
     return changed
 
@@ -140,19 +148,17 @@ def read_config(path: str | Path) -> ModelConfig:
     """
     path = Path(path)
     try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise RepositoryError(f"{path} is no Triton model configuration: it has {path.stat().st_size} bytes")
         return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
     except OSError as error:
         raise RepositoryError(f"cannot read {path}: {error.strerror}") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise RepositoryError(f"{path} is no Triton model configuration: {error}") from error
+    except (text_format.ParseError, ValueError) as error:  # ValueError: bytes that are no UTF-8
+        raise RepositoryError(f"{path} is no Triton model configuration: {' '.join(str(error).split())}") from error
 
 
 def prepare(repository: str | Path, *, release: Release | str | None = None) -> list[str]:
-    """Make every model of a repository ready to be served.
-
-    For each model folder: the newest version's own specification is read, the model is held against ``release``, and
-    the configuration is written where it is missing or outdated. A configuration that a person wrote is kept, and a
-    model that was not exported by us is left alone as long as it has one.
+    """Make every model of a repository ready to be served, as `prepare_model` does.
 
     Returns:
         What was changed, one sentence for each model; nothing when all was up to date.
@@ -163,14 +169,14 @@ def prepare(repository: str | Path, *, release: Release | str | None = None) -> 
     repository = Path(repository)
     if not repository.is_dir():
         raise RepositoryError(f"{repository} is no folder: name a model repository, or export a model into one")
-    models = sorted(path for path in repository.iterdir() if path.is_dir())
+    models = sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not models:
         raise RepositoryError(f"{repository} holds no model: `neurips16 export SYSTEM --repository {repository}` first")
     changes: list[str] = []
     problems: list[RepositoryError] = []
     for model_dir in models:
         try:
-            changed = _prepare_model(model_dir, release)
+            changed = prepare_model(model_dir, release=release)
             if changed:
                 changes.append(f"{model_dir.name}: wrote {', '.join(path.name for path in changed)}")
         except RepositoryError as error:
@@ -183,19 +189,32 @@ def prepare(repository: str | Path, *, release: Release | str | None = None) -> 
     return changes
 
 
-def newest_model(model_dir: str | Path) -> Path | None:
-    """The model file of the newest version, or None where no version has one of ours."""
-    numbered = [p for p in Path(model_dir).iterdir() if p.name.isdecimal() and p.name[0] != "0"]
-    files = [p / MODEL_FILE for p in sorted(numbered, key=lambda p: int(p.name)) if (p / MODEL_FILE).is_file()]
-    return files[-1] if files else None
+def prepare_model(model_dir: Path, *, release: Release | str | None = None) -> list[Path]:
+    """Make one model ready to be served.
 
+    Nothing in its folder may lead out of the repository. The newest version's own specification is read, the model is
+    held against ``release``, and the configuration is written where it is missing or outdated. A configuration that a
+    person wrote is kept, and a model that was not exported by us is left alone as long as it has one: who writes a
+    config.pbtxt says what is run. A model file says only what it is, so beside it there must be no program that the
+    server would take for the backend.
 
-def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]:
+    Returns:
+        The files that were written.
+
+    Raises:
+        RepositoryError: the model cannot be served; the text, of one line, names it and what to do.
+    """
+    check_folder(model_dir)
     config_path, model_path = model_dir / CONFIG_FILE, newest_model(model_dir)
     configured = config_path.is_file()
-    _refuse_files_from_elsewhere(model_dir)
-    ours = configured and config_path.read_bytes().startswith(HEADER.encode())
-    if configured and not ours:
+    for path in sorted(model_dir.glob("[0-9]*/**/*.onnx")):  # every version, ours or not, that the server might open
+        try:
+            open_model(path)
+        except NotAnOnnxFileError:  # what is said of it elsewhere, or by the server, says more
+            continue
+        except SpecError as error:
+            raise RepositoryError(f"model {model_dir.name!r}: {error}") from error
+    if configured and not _is_written_here(config_path):
         read_config(config_path)
         if model_path is not None and _is_ours(model_path):
             preflight(model_path, release)
@@ -205,6 +224,7 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]
             f"{model_dir} has no <version>/{MODEL_FILE}"
             f"{'' if configured else f' and no {CONFIG_FILE}'}: export the model again, or remove the folder"
         )
+    refuse_programs(model_dir)
     try:
         return write_config(model_path, model_dir, release=release)
     except SpecError as error:
@@ -215,15 +235,16 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]
         raise RepositoryError(f"model {model_dir.name!r}: cannot write its configuration: {error}") from error
 
 
-def _refuse_files_from_elsewhere(model_dir: Path) -> None:
-    """Look into every version, ours or not, that the server might open."""
-    for path in sorted(model_dir.glob("[0-9]*/**/*.onnx")):
-        try:
-            open_model(path)
-        except ExternalDataError as error:
-            raise RepositoryError(f"model {model_dir.name!r}: {error}") from error
-        except SpecError:  # no ONNX file: what is said of it elsewhere, or by the server, says more
-            continue
+def newest_model(model_dir: str | Path) -> Path | None:
+    """The model file of the newest version, or None where no version has one of ours."""
+    numbered = [p for p in Path(model_dir).iterdir() if VERSION.fullmatch(p.name)]
+    files = [p / MODEL_FILE for p in sorted(numbered, key=lambda p: int(p.name)) if (p / MODEL_FILE).is_file()]
+    return files[-1] if files else None
+
+
+def _is_written_here(config_path: Path) -> bool:
+    with config_path.open("rb") as file:
+        return file.read(len(HEADER)) == HEADER.encode()
 
 
 def _is_ours(model_path: Path) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from neurips16.clients.tasks import found_tasks
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
@@ -37,7 +39,7 @@ def test_the_shell_commands_run(server, tmp_path):
     assert len(ours) == len(commands) - 1 == 11
     environment = {**os.environ, "NEURIPS16_URL": server.url, "PATH": f"{BIN}:{os.environ['PATH']}"}
     for command in ours:
-        command = command.replace("deploy/demo", str(ROOT / "deploy/demo"))
+        command = command.replace("clients/tasks", str(ROOT / "clients/tasks"))
         done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         assert done.stdout.strip()
@@ -61,6 +63,7 @@ def test_every_path_and_command_that_it_names_exists():
             assert (ROOT / path).exists(), path
     entry_points = re.search(r'"neurips16\.commands"\]\n(.*?)\n\n', (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]
     commands = set(re.findall(r"^([\w-]+) =", entry_points, re.MULTILINE))
+    commands |= {name for task in found_tasks() for name in task.command}
     named = set(re.findall(r"neurips16 ([a-z][\w-]+)", README))
     assert named <= commands
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

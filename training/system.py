@@ -108,7 +108,29 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     checkpoint = read_tensor_file(path)
     if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
         raise CheckpointError(f"{path} was not written by `neurips16 train`: it does not name its system")
+    facts, hyper_parameters, weights = (checkpoint.get(k) for k in (CHECKPOINT_KEY, "hyper_parameters", "state_dict"))
+    if (
+        not (isinstance(facts, dict) and isinstance(facts.get("system"), str))
+        or not (isinstance(hyper_parameters, dict) and all(isinstance(name, str) for name in hyper_parameters))
+        or not isinstance(weights, dict)
+    ):
+        raise CheckpointError(
+            f"{path} was not written by `neurips16 train`: its system, hyper-parameters or weights are missing, or of "
+            "another type"
+        )
     return checkpoint
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a file is a checkpoint of `neurips16 train`, and not one of tensors from elsewhere.
+
+    Raises:
+        CheckpointError: the file is missing, or holds anything but tensors and plain values.
+    """
+    if Path(path).suffix == ".npy":
+        return False
+    content = read_tensor_file(path)
+    return isinstance(content, dict) and CHECKPOINT_KEY in content
 
 
 def load_module(path: str | Path, system: str | None = None) -> SystemModule:
@@ -126,11 +148,13 @@ def load_module(path: str | Path, system: str | None = None) -> SystemModule:
     if system is not None and found != system:
         raise CheckpointError(f"{path} is a checkpoint of {found!r}, expected one of {system!r}")
     hyper_parameters = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
+    module_class = find_system(found).module
     try:
-        module = find_system(found).module(**hyper_parameters)
+        module = module_class(**hyper_parameters)
         module.load_state_dict(checkpoint["state_dict"])
-    except (TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not fit this version of {found!r}: {error}") from error
+    except Exception as error:  # values of any kind reach the constructors of the system's layers
+        reason = " ".join(str(error).split())[:500]
+        raise CheckpointError(f"{path} does not fit this version of {found!r}: {reason}") from error
     return module.eval()
 
 

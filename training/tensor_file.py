@@ -6,6 +6,7 @@ Such a file is a program for Python's unpickler. Only the part of it that makes 
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def read_tensor_file(path: str | Path) -> Any:
     Raises:
         CheckpointError: it is missing, damaged, or holds anything but tensors and plain values.
     """
+    _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -32,3 +34,14 @@ def read_tensor_file(path: str | Path) -> Any:
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, … for a file of another kind
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {reason}") from error
+
+
+def _check_archive(path: str | Path) -> None:
+    """See that nothing in a file is compressed: torch would unpack it, however large; `torch.save` packs nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # of an older format, or not there
+        return
+    if packed:
+        raise CheckpointError(f"{path} holds {packed[0]!r} compressed, which `torch.save` never does: save it again")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurips16.clients.media.limits import SOUND_VARIABLE, max_sound_s
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError
 
 BLOCK_FRAMES = 1 << 17  # 3 s at 44.1 kHz
@@ -19,7 +20,9 @@ _EXACT_LENGTHS = ("WAV", "WAVEX", "FLAC", "AIFF")  # formats whose header says h
 Audio = str | Path | bytes | np.ndarray
 
 
-def sound_blocks(audio: Audio, sample_rate_hz: int | None, target_rate_hz: int) -> Iterator[np.ndarray]:
+def sound_blocks(
+    audio: Audio, sample_rate_hz: int | None, target_rate_hz: int, *, max_s: float | None = None
+) -> Iterator[np.ndarray]:
     """The samples of a file or an array, mixed to one channel and resampled.
 
     Args:
@@ -27,12 +30,13 @@ def sound_blocks(audio: Audio, sample_rate_hz: int | None, target_rate_hz: int) 
             floating-point numbers in [-1, 1], or whole numbers of 8, 16 or 32 bits.
         sample_rate_hz: of an array; a file says its own.
         target_rate_hz: the rate of what comes out.
+        max_s: how long the sound of a file may be; see `neurips16.clients.media.limits`.
 
     Yields:
         float32 [B], of any lengths over 0.
 
     Raises:
-        InvalidAudioError: it cannot be read or decoded, is cut off, empty, or holds what is no sound.
+        InvalidAudioError: it cannot be read or decoded, is cut off, empty, too long, or holds what is no sound.
         InvalidInputError: an array comes without its rate.
     """
     import soxr
@@ -42,12 +46,12 @@ def sound_blocks(audio: Audio, sample_rate_hz: int | None, target_rate_hz: int) 
             raise InvalidInputError("an array does not say its rate: give sample_rate_hz")
         rate, frames, where = sample_rate_hz, _array_blocks(audio), "the array"
     elif isinstance(audio, bytes):
-        rate, frames, where = *_file_blocks(io.BytesIO(audio), "the sound", len(audio)), "the sound"
+        rate, frames, where = *_file_blocks(io.BytesIO(audio), "the sound", len(audio), max_sound_s(max_s)), "the sound"
     else:
         path = Path(audio)
         if not path.is_file():
             raise InvalidAudioError(f"{path} is {'no file' if path.exists() else 'not there'}")
-        rate, frames, where = *_file_blocks(path, str(path), path.stat().st_size), str(path)
+        rate, frames, where = *_file_blocks(path, str(path), path.stat().st_size, max_sound_s(max_s)), str(path)
     if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
         raise InvalidAudioError(f"{where} has {rate} samples a second, expected {RATES_HZ[0]} to {RATES_HZ[1]}")
     resampler = None if rate == target_rate_hz else soxr.ResampleStream(rate, target_rate_hz, 1, dtype="float32")
@@ -91,7 +95,7 @@ def _array_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield ((part - offset) / scale).astype(np.float32).reshape(len(part), -1)
 
 
-def _file_blocks(source: Path | io.BytesIO, where: str, size: int) -> tuple[int, Iterator[np.ndarray]]:
+def _file_blocks(source: Path | io.BytesIO, where: str, size: int, most_s: float) -> tuple[int, Iterator[np.ndarray]]:
     """A file's rate, and its parts, [frames, channels] each. The file is opened now and read later."""
     import soundfile
 
@@ -101,6 +105,20 @@ def _file_blocks(source: Path | io.BytesIO, where: str, size: int) -> tuple[int,
         file = soundfile.SoundFile(source)
     except (soundfile.SoundFileError, OSError) as error:
         raise InvalidAudioError(f"{where} cannot be read as audio: {_reason(error)}") from error
+
+    def check(frames: int) -> None:
+        if frames > most_s * file.samplerate:
+            raise InvalidAudioError(
+                f"{where} has {frames / file.samplerate:.0f} s of sound or more, the limit is {most_s:g} s: cut it up, "
+                f"or set {SOUND_VARIABLE}"
+            )
+
+    if file.format in _EXACT_LENGTHS:  # before any of it is sent
+        try:
+            check(file.frames)
+        except InvalidAudioError:
+            file.close()
+            raise
 
     def parts() -> Iterator[np.ndarray]:
         read, block = 0, min(BLOCK_FRAMES, max(1, BLOCK_SAMPLES // file.channels))
@@ -115,6 +133,7 @@ def _file_blocks(source: Path | io.BytesIO, where: str, size: int) -> tuple[int,
                 if not len(part):
                     break
                 read += len(part)
+                check(read)
                 yield part
             if read < file.frames and file.format in _EXACT_LENGTHS:
                 raise InvalidAudioError(

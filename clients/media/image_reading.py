@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from neurips16.clients.media.limits import IMAGE_VARIABLE, max_image_bytes
 from neurips16.clients.protocol.errors import InvalidImageError
 
 if TYPE_CHECKING:
@@ -19,21 +21,41 @@ ImageSource = Union[str, "os.PathLike[str]", bytes, np.ndarray, "Image"]
 BITS_16 = 257  # 65535 / 255
 # Pillow knows some forty. Of those that nobody sends, one is a program (EPS, which it hands to Ghostscript), and the
 # readers of the others are old and little tried.
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+STRIP_PIXELS = 1 << 20  # that are converted at a time
+_RGB_BYTES = 3
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "PA": 4, "LA": 4, "La": 4, **dict.fromkeys(_16_BIT_MODES, 2)}  # others: 4
+# What a decoder holds of each pixel beside Pillow's own: the coefficients of a JPEG in several scans, the planes of a
+# JPEG 2000 in 32 bits, the canvases of an animation format, the whole of a TIFF that is one strip.
+_DECODER_BYTES = {"JPEG": 6, "MPO": 6, "JPEG2000": 32, "WEBP": 12, "TIFF": 4, "GIF": 1, "AVIF": 12, "HEIF": 12}
+_ORIENTATION = 0x0112  # EXIF: how the stored rows have to be turned, and what does so to an array
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a.transpose(1, 0, 2)[::-1],
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+}
 
 
-def read_image(source: ImageSource) -> np.ndarray:
+def read_image(source: ImageSource, *, max_bytes: int | None = None) -> np.ndarray:
     """An image as uint8 [H, W, 3] in RGB.
 
     Of a file, or its bytes: turned as its EXIF orientation says, 16 bits scaled to 8, CMYK and palettes converted,
     what is transparent laid on white. An array is uint8 [H, W, 3], [H, W, 4] (with opacity) or [H, W].
 
+    Args:
+        source: a file, its bytes, an array or an image of Pillow's.
+        max_bytes: of memory that decoding a file may take; see `neurips16.clients.media.limits`.
+
     Raises:
-        InvalidImageError: it cannot be read, is cut off, has several frames or more pixels than Pillow takes for
-            harmless (89 million), or is an array of another kind.
+        InvalidImageError: it cannot be read, is cut off, has several frames, would take more memory or has more pixels
+            than Pillow takes for harmless (178 million), or is an array of another kind.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(source, np.ndarray):
         return _of_array(source)
@@ -43,26 +65,68 @@ def read_image(source: ImageSource) -> np.ndarray:
     name = file if isinstance(file, str) else "the image"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=FORMATS) as opened:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half of its own bound
+            with Image.open(file, formats=_readable()) as opened:
                 # A camera's MPO holds previews behind the picture; several frames of any other kind are a question.
                 frames = getattr(opened, "n_frames", 1)
                 if frames > 1 and opened.format != "MPO":
                     raise InvalidImageError(f"{name} has {frames} frames: save the one that you mean as an image")
-                return _to_rgb(ImageOps.exif_transpose(opened), name)
+                _check_memory(opened, name, max_image_bytes(max_bytes))
+                return _to_rgb(opened, name, opened.getexif().get(_ORIENTATION, 1))
     except InvalidImageError:
         raise
     except FileNotFoundError as error:
         raise InvalidImageError(f"{name} does not exist") from error
     except UnidentifiedImageError as error:
         raise InvalidImageError(f"{name} is no image of a known format") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise InvalidImageError(f"{name} has too many pixels ({error}): make it smaller, or cut it up") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises where a file is damaged
         raise InvalidImageError(f"{name} cannot be read as an image: {error}") from error
 
 
-def _to_rgb(image: Any, name: str) -> np.ndarray:
+def _readable() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads: AVIF depends on its build, HEIF on the plugin pillow-heif."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_memory(image: Any, name: str, limit: int) -> None:
+    """See that an image, of which the header is read, can be decoded within so much memory."""
+    held = _PIXEL_BYTES.get(image.mode, 4) + _RGB_BYTES
+    several_scans = image.format not in ("JPEG", "MPO") or image.info.get("progressive")
+    extra = _DECODER_BYTES.get(image.format or "", 0) if several_scans else 0
+    needed = image.width * image.height * (held + extra)
+    if needed > limit:
+        raise InvalidImageError(
+            f"{name} has too many pixels ({image.width} x {image.height}): to decode it takes {needed >> 20} MiB of "
+            f"memory, the limit is {limit >> 20} MiB; make it smaller, cut it up, or set {IMAGE_VARIABLE}"
+        )
+
+
+def _to_rgb(image: Any, name: str, orientation: int = 1) -> np.ndarray:
+    """Converted a strip at a time, so that there is but one copy of the whole beside what Pillow decoded."""
+    if image.mode == "F":
+        raise InvalidImageError(
+            f"{name} has floating-point values, whose range is not known: save it with 8 or 16 bits"
+        )
+    turn = _TURNS.get(orientation, lambda a: a)
+    lying = orientation in (5, 6, 7, 8)
+    whole = np.empty((image.width, image.height, 3) if lying else (image.height, image.width, 3), np.uint8)
+    rows = turn(whole)  # the same memory, as the file's rows lie in it
+    for top, bottom in _strips(image.height, image.width):
+        rows[top:bottom] = _strip_to_rgb(image.crop((0, top, image.width, bottom)), name)
+    return whole
+
+
+def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
+    step = max(1, STRIP_PIXELS // width)
+    return ((top, min(top + step, height)) for top in range(0, height, step))
+
+
+def _strip_to_rgb(image: Any, name: str) -> np.ndarray:
     from PIL import Image
 
     if image.mode in _16_BIT_MODES or image.mode == "I":
@@ -72,10 +136,6 @@ def _to_rgb(image: Any, name: str) -> np.ndarray:
                 f"{name} has values from {values.min()} to {values.max()}, expected at most 16 bits"
             )
         return _of_array((values // BITS_16).astype(np.uint8))
-    if image.mode == "F":
-        raise InvalidImageError(
-            f"{name} has floating-point values, whose range is not known: save it with 8 or 16 bits"
-        )
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         upper = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", upper.size, "white"), upper)
@@ -92,6 +152,9 @@ def _of_array(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
     if array.shape[2] == 4:
-        opacity = array[:, :, 3:].astype(np.float32) / 255
-        return (array[:, :, :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
+        laid = np.empty((*array.shape[:2], 3), np.uint8)
+        for top, bottom in _strips(*array.shape[:2]):
+            opacity = array[top:bottom, :, 3:].astype(np.float32) / 255
+            laid[top:bottom] = (array[top:bottom, :, :3] * opacity + 255 * (1 - opacity)).round()
+        return laid
     return array

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurips16.clients.page.dropped_files import read_dropped
 from neurips16.clients.protocol.errors import ClientError
 
 if TYPE_CHECKING:
@@ -27,21 +28,28 @@ class Setup:
 
     client: Client
     loaded: frozenset[str]  # models that the server has loaded
-    examples: Path | None = None  # a folder with inputs to click on
+    examples: Path  # the task's folder of inputs to try it with
+    page: Any  # Gradio's Blocks
 
     def example_files(self, pattern: str) -> list[str]:
-        """The example inputs that match, in order; none where there is no folder of them."""
-        return [] if self.examples is None else sorted(map(str, self.examples.glob(pattern)))
+        """The example inputs that match, in order."""
+        return sorted(map(str, self.examples.glob(pattern)))
+
+    def at_once(
+        self, function: Callable[..., tuple], inputs: Sequence[Any], outputs: Sequence[Any], **more: Any
+    ) -> None:
+        """Answer what the controls hold when the page is opened, so that nobody sees an empty page."""
+        self.page.load(function, list(inputs), list(outputs), api_visibility="private", show_progress="hidden", **more)
 
 
 @dataclass(frozen=True)
 class Tab:
-    """One task of the page."""
+    """One page: a task, or a part of it."""
 
     title: str
     about: str  # one or two sentences for people who see it first
     models: tuple[str, ...]  # without these there is nothing to try
-    build: Callable[[Setup], None]  # puts the controls into the tab that is open
+    build: Callable[[Setup], None]  # puts the controls into the page that is open
 
     def missing(self, setup: Setup) -> str:
         """What the server lacks for this task, as a sentence; empty where it lacks nothing."""
@@ -50,7 +58,7 @@ class Tab:
             return ""
         return (
             f"The server at {setup.client.connection.url} has not loaded {' and '.join(names)}, which this needs: "
-            f"serve a repository that holds {'it' if len(names) == 1 else 'them'}, then start this page again."
+            f"serve a repository that holds {'it' if len(names) == 1 else 'them'}, then start `neurips16 demo` again."
         )
 
 
@@ -84,7 +92,7 @@ def refusal(text: str) -> str:
 
 def content(dropped: Mapping[str, Any]) -> bytes:
     """The bytes of a file that was dropped, recorded or clicked on."""
-    return Path(dropped["path"]).read_bytes()
+    return read_dropped(dropped["path"])
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:

@@ -12,7 +12,22 @@ CSS = """
 :is(.answers, .heading) > div { padding: 0 !important; }
 .heading h1 { font-size: 1.6rem; font-weight: 700; margin: 0.6rem 0 0; }
 .heading p { color: var(--body-text-color-subdued); margin: 0.1rem 0 0.4rem; }
-.about p { color: var(--body-text-color-subdued); font-size: 1rem; margin: 0.2rem 0 0.4rem; max-width: 46rem; }
+.heading p { max-width: 46rem; }
+:is(.navigation, .overview) > div { padding: 0 !important; }
+.navigation nav { display: flex; gap: 1.8rem; overflow-x: auto; padding: 0.4rem 0 0.6rem;
+  border-bottom: 1px solid var(--border-color-primary); }
+.navigation section { flex: none; }
+:is(.navigation, .overview) h2 { font-size: 0.78rem; font-weight: 400; margin: 0;
+  color: var(--body-text-color-subdued); }
+.navigation a, .overview a { text-align: left; }
+.navigation a { display: block; padding: 0.2rem 0; color: inherit; text-decoration: none; white-space: nowrap; }
+.navigation a:hover, .navigation a[aria-current] { color: var(--color-accent); text-decoration: underline; }
+.navigation a.home { font-weight: 700; padding-top: 1rem; }
+.overview section { margin: 1rem 0; }
+.overview a { display: block; padding: 0.5rem 0.9rem; margin: 0.3rem 0; color: inherit; text-decoration: none;
+  border-left: 3px solid var(--border-color-primary); }
+.overview a:hover { border-left-color: var(--color-accent); }
+.overview span { display: block; color: var(--body-text-color-subdued); max-width: 46rem; }
 p.missing { border-left: 3px solid var(--border-color-primary); padding: 0.2rem 0 0.2rem 0.9rem; margin: 1.2rem 0; }
 p.status { margin: 0; padding: 0.15rem 0; font-size: 1.02rem; }
 p.refused { color: var(--error-text-color); background: var(--error-background-fill); padding: 0.5rem 0.8rem;
@@ -20,7 +35,7 @@ p.refused { color: var(--error-text-color); background: var(--error-background-f
 .prose table.answer { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0; }
 .prose table.answer, .prose table.answer :is(thead, tbody, tr) { border: 0; }
 .prose table.answer :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary);
-  padding: 0.35rem 1rem 0.35rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+  padding: 0.35rem 1rem 0.35rem 0; text-align: left; min-width: 3.2rem; vertical-align: top; overflow-wrap: anywhere; }
 .prose table.answer th { font-weight: 400; font-size: 0.85rem; color: var(--body-text-color-subdued); }
 table.answer td.share { width: 11rem; white-space: nowrap; }
 td.share span { display: inline-block; width: 3.6rem; }
@@ -28,7 +43,12 @@ td.share b { display: inline-block; width: 6rem; }
 td.share i { display: block; height: 0.5rem; border-radius: 2px; background: var(--color-accent); }
 img.pixels, .pixels img { image-rendering: pixelated; }
 .pixels.small img { width: 100%; height: 100%; object-fit: contain; padding-top: 1.7rem; }
-footer { display: none !important; }
+footer, .nav-holder { display: none !important; }
+@media (max-width: 640px) {
+  .gradio-container > main { padding: 0.5rem !important; }
+  table.answer td.share { width: 6rem; }
+  td.share b { display: none; }
+}
 """
 
 

@@ -2,8 +2,9 @@
 
 Both clients hold one `Connection` and make their channel from it. All parts are small frozen values with finite
 defaults. What is not given comes from the environment: ``NEURIPS16_URL`` (else localhost:8001), ``NEURIPS16_TLS_CA``,
-``NEURIPS16_TLS_CERTIFICATE``, ``NEURIPS16_TLS_KEY``, ``NEURIPS16_AUTHORIZATION`` (sent as the header of that name) and
-``NEURIPS16_ADMIN_TOKEN`` (sent as the header that `neurips16 serve` asks for, over TLS or to this machine only).
+``NEURIPS16_TLS_CERTIFICATE``, ``NEURIPS16_TLS_KEY``, ``NEURIPS16_AUTHORIZATION`` (sent as the header of that name),
+``NEURIPS16_ADMIN_TOKEN`` (sent as the header that `neurips16 serve` asks for) and ``NEURIPS16_MAX_MESSAGE_BYTES``. The
+two credentials are sent over TLS or to this machine only; others may read what goes to a remote grpc:// address.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ RECONNECT_MS = (
     100,
     2_000,
 )  # first and longest wait between gRPC's own attempts to connect; its default is 1 s to 120 s
-MAX_INT32 = 2**31 - 1
+MAX_INT32 = 2**31 - 1  # of bytes: gRPC counts no further
+# What the inputs and outputs of our models can need: a request holds an image as large as `read_image` decodes it.
+MAX_MESSAGE_BYTES = 256 << 20
 # A Triton from pip says INTERNAL for a model whose process has died, and NOT_FOUND while it loads the model again: for
 # seconds. A model that fails at its input says INTERNAL, too, each time it is asked.
 MODEL_MAY_RETURN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.NOT_FOUND})
@@ -110,7 +113,7 @@ class TLS:
             if self.ca is not None:
                 context.load_verify_locations(cafile=self.ca)
             if self.certificate is not None:
-                context.load_cert_chain(self.certificate, self.key, password="")  # gRPC takes no encrypted key
+                context.load_cert_chain(self.certificate, self.key, password="")  # nosec B106: gRPC takes no encrypted key
         except ssl.SSLError as error:
             given = f"ca={self.ca}, certificate={self.certificate}, key={self.key}"
             raise InvalidInputError(
@@ -170,7 +173,7 @@ class Connection:
     tls: TLS | None = None
     metadata: tuple[tuple[str, str], ...] = ()
     max_in_flight: int = 4  # requests of one operation that are under way at the same time
-    max_message_bytes: int = MAX_INT32
+    max_message_bytes: int = MAX_MESSAGE_BYTES
 
     @classmethod
     def of(
@@ -182,7 +185,7 @@ class Connection:
         tls: TLS | None = None,
         headers: Mapping[str, str] | None = None,
         max_in_flight: int = 4,
-        max_message_bytes: int = MAX_INT32,
+        max_message_bytes: int | None = None,
     ) -> Connection:
         """Fill what is not given from the environment and the defaults.
 
@@ -194,11 +197,9 @@ class Connection:
         if tls and address.secure is False:
             raise InvalidInputError(f"grpc://{address} means no TLS, but TLS is configured: say grpcs://{address}")
         if headers is None:
-            authorization = os.environ.get("NEURIPS16_AUTHORIZATION")
-            headers = {"authorization": authorization} if authorization else {}
-            token = os.environ.get("NEURIPS16_ADMIN_TOKEN")
-            if token and (tls or address.is_loopback):
-                headers[ADMIN_HEADER] = token
+            headers = _credentials() if tls or address.is_loopback else {}
+        if max_message_bytes is None:
+            max_message_bytes = _whole_number("NEURIPS16_MAX_MESSAGE_BYTES", MAX_MESSAGE_BYTES)
         if max_in_flight < 1 or not 0 < max_message_bytes <= MAX_INT32:
             raise InvalidInputError(
                 f"max_in_flight is at least 1 and max_message_bytes 1 to {MAX_INT32}, "
@@ -243,6 +244,19 @@ class Connection:
         if self.tls:
             return module.secure_channel(self.url, self.tls.credentials(), options=self.options())
         return module.insecure_channel(self.url, options=self.options())
+
+
+def _credentials() -> dict[str, str]:
+    """The headers that the environment gives; only for a server to which nobody listens in."""
+    given = {"authorization": "NEURIPS16_AUTHORIZATION", ADMIN_HEADER: "NEURIPS16_ADMIN_TOKEN"}
+    return {header: value for header, name in given.items() if (value := os.environ.get(name))}
+
+
+def _whole_number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise InvalidInputError(f"{name} is a whole number of bytes, got {text!r}")
+    return int(text)
 
 
 def _pem(path: str | Path | None) -> bytes | None:

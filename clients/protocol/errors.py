@@ -20,6 +20,7 @@ ClientError
 │   ├── UnsupportedError             UNIMPLEMENTED: the server does not offer this call
 │   └── ServerError                  any other status
 ├── UnexpectedReplyError             the server answered, but not what its own description promises
+├── TaskError                        an installed task cannot be used, or two share a name
 ├── ScoringError                     a scoring job cannot go on now; what it has done is kept
 └── ProverError                      the theorem prover could not be run
     └── ProverMissingError           it is not installed
@@ -125,6 +126,12 @@ class UnexpectedReplyError(ClientError):
     """The server answered, but not what its own description promises."""
 
 
+class TaskError(ClientError):
+    """An installed task cannot be used: its manifest names what is not there, or a name that another task has."""
+
+    exit_status = 2
+
+
 class ScoringError(ClientError):
     """A scoring job cannot go on now: too many rows failed, or the server is gone. What it has done is kept."""
 
@@ -159,8 +166,10 @@ _TEXT: dict[type[RequestError], str] = {
     "or see whether the server is overloaded",
     ModelNotFoundError: "{what} at {url}: {details}",
     InvalidRequestError: "{what} at {url} was refused: {details}",
-    AccessDeniedError: "{url} refuses the credentials for {what} ({details}); set headers=, or NEURIPS16_AUTHORIZATION",
-    ResourceExhaustedError: "{what} at {url} ran into a limit: {details}",
+    AccessDeniedError: "{url} refuses the credentials for {what} ({details}); set headers=, or "
+    "NEURIPS16_AUTHORIZATION, which is sent over TLS or to this machine only",
+    ResourceExhaustedError: "{what} at {url} ran into a limit: {details}; for messages this side's is "
+    "max_message_bytes, or NEURIPS16_MAX_MESSAGE_BYTES",
     UnsupportedError: "{url} does not offer {what}: {details}",
     ServerError: "{what} at {url} failed with {code.name}: {details}",
 }

@@ -1,12 +1,12 @@
 """KServe v2 over gRPC, without any IO: requests are made and replies are read here, for both clients.
 
-A call is described by an `Rpc`; an *operation* is a generator that yields a group of them, is sent their decoded
-answers in the same order, and returns its result. A client only drives operations, so nothing but IO is in a client.
+A call is described by an `Rpc`; what is made of several calls is an operation, see `protocol.operation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -45,17 +45,17 @@ class Rpc(Generic[T]):
     request: Message
     decode: Callable[[Any], T]
     kind: Literal["control", "infer"] = "control"  # which time limit holds
-    timeout_s: float | None = None  # in place of that limit
     repeatable: bool = True  # whether doing it twice does no harm
     model: str = ""  # for the errors
 
 
-Operation = Generator[Iterable[Rpc], list, T]
-
-
 @dataclass(frozen=True)
 class SequenceStep:
-    """Which sequence of requests an inference belongs to, for models that keep state."""
+    """Which sequence of requests an inference belongs to, for models that keep state.
+
+    A server goes on with a sequence for whoever names its id, on any connection: so an id is a secret of who began it.
+    `new_sequence_id` makes one that nobody guesses, and that no other caller happens to take.
+    """
 
     id: int | str
     start: bool = False
@@ -64,6 +64,11 @@ class SequenceStep:
     def __post_init__(self) -> None:
         if not self.id:
             raise InvalidInputError("a sequence's id is a number over 0 or a text that is not empty")
+
+
+def new_sequence_id() -> int:
+    """A random id for a sequence: over 0, and of 63 bits, which is what the protocol's numbers hold."""
+    return 1 + secrets.randbelow(2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,55 @@ class ModelStatus:
     reason: str  # why it is not ready, where the server says
 
 
+@dataclass(frozen=True)
+class ServerMetadata:
+    """What a server says about itself."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelStatistics:
+    """What a server has counted of one version of a model since it was loaded."""
+
+    name: str
+    version: str
+    inferences: int  # rows of batches
+    executions: int  # runs of the model; fewer than rows where requests met in a batch
+    succeeded: int  # requests
+    failed: int
+    mean_queue_ms: float  # of the requests that succeeded: waiting, and in the model
+    mean_compute_ms: float
+
+
+def server_metadata() -> Rpc[ServerMetadata]:
+    """Ask the server what it is."""
+    return Rpc(
+        "ServerMetadata",
+        service_pb2.ServerMetadataRequest(),
+        lambda reply: ServerMetadata(reply.name, reply.version, tuple(reply.extensions)),
+    )
+
+
+def statistics(model: str = "") -> Rpc[list[ModelStatistics]]:
+    """Ask what was counted of a loaded model, or of all, sorted by name and version."""
+    return Rpc("ModelStatistics", service_pb2.ModelStatisticsRequest(name=model), _decode_counts, model=model)
+
+
+def load(model: str) -> Rpc[None]:
+    """Ask the server to load a model, which may take as long as an inference."""
+    request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+    return Rpc("RepositoryModelLoad", request, lambda reply: None, kind="infer", model=model)
+
+
+def unload(model: str) -> Rpc[None]:
+    """Ask the server to unload a model."""
+    request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+    return Rpc("RepositoryModelUnload", request, lambda reply: None, kind="infer", model=model)
+
+
 def server_ready() -> Rpc[bool]:
     """Ask whether the server is ready for requests."""
     return Rpc("ServerReady", service_pb2.ServerReadyRequest(), lambda reply: bool(reply.ready))
@@ -125,7 +179,6 @@ def infer(
     outputs: Iterable[str] | None = None,
     version: str = "",
     sequence: SequenceStep | None = None,
-    timeout_s: float | None = None,
 ) -> Rpc[dict[str, np.ndarray]]:
     """Ask a model for its answer to ``inputs`` (anything that NumPy makes an array of, batch axis first).
 
@@ -151,7 +204,6 @@ def infer(
         request,
         decode_answer,
         kind="infer",
-        timeout_s=timeout_s,
         # A step of a sequence that is done twice moves the state twice; the first step begins it afresh.
         repeatable=sequence is None or sequence.start,
         model=model,
@@ -236,7 +288,27 @@ def _decode_statistics(reply: Any) -> list[ModelStatus]:
     return sorted((ModelStatus(m.name, m.version, True, "") for m in reply.model_stats), key=_by_name)
 
 
-def _by_name(status: ModelStatus) -> tuple[str, int, str]:
+def _decode_counts(reply: Any) -> list[ModelStatistics]:
+    found = []
+    for model in reply.model_stats:
+        counts = model.inference_stats
+        succeeded = counts.success.count
+        found.append(
+            ModelStatistics(
+                name=model.name,
+                version=model.version,
+                inferences=model.inference_count,
+                executions=model.execution_count,
+                succeeded=succeeded,
+                failed=counts.fail.count,
+                mean_queue_ms=counts.queue.ns / 1e6 / max(1, succeeded),
+                mean_compute_ms=counts.compute_infer.ns / 1e6 / max(1, succeeded),
+            )
+        )
+    return sorted(found, key=_by_name)
+
+
+def _by_name(status: ModelStatus | ModelStatistics) -> tuple[str, int, str]:
     return status.name, len(status.version), status.version  # version 2 before 10
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tritonclient.grpc import service_pb2
 
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import ClientError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation, Rpc
+from neurips16.clients.protocol.messages import ModelConfig, Rpc
+from neurips16.clients.protocol.operation import Defer, Each, Emit, Operation
 
 T = TypeVar("T")
 
@@ -60,23 +61,41 @@ def bind(names: Iterable[str]) -> Operation[dict[str, BoundModel]]:
 
 def pinned(operation: Operation[T], models: Mapping[str, BoundModel]) -> Operation[T]:
     """``operation``, held to these models: it is told what is known of them, and infers with these versions."""
+    held: dict[Each, Each] = {}
     step = partial(next, operation)
     while True:
         try:
-            calls = iter(step())
+            asked = step()
         except StopIteration as stop:
             return stop.value
         try:
-            first = next(calls, None)
-            group = calls if first is None else chain([first], calls)
-            if first is not None and first.method == "ModelConfig":
-                answers: list = [models[rpc.model].config for rpc in group]
+            if isinstance(asked, Each):
+                if asked not in held:
+                    held[asked] = Each(_of_version(rpc, models) for rpc in asked.calls)
+                answer = yield held[asked]
+            elif isinstance(asked, Defer):
+                answer = yield Defer(partial(_pinned_later, asked, models))
+            elif isinstance(asked, Emit):
+                answer = yield asked
             else:
-                answers = yield (_of_version(rpc, models) for rpc in group)
+                answer = yield from _pinned_group(asked, models)
         except ClientError as error:
             step = partial(operation.throw, error)
         else:
-            step = partial(operation.send, answers)
+            step = partial(operation.send, answer)
+
+
+def _pinned_later(deferred: Defer, models: Mapping[str, BoundModel]) -> Operation[Any]:
+    return pinned(deferred.begin(), models)
+
+
+def _pinned_group(asked: Iterable[Rpc], models: Mapping[str, BoundModel]) -> Operation[list]:
+    calls = iter(asked)
+    first = next(calls, None)
+    group = calls if first is None else chain([first], calls)
+    if first is not None and first.method == "ModelConfig":
+        return [models[rpc.model].config for rpc in group]
+    return (yield (_of_version(rpc, models) for rpc in group))
 
 
 def _versions(name: str) -> Rpc[list[str]]:

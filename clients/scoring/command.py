@@ -1,47 +1,90 @@
-"""The sub-command `score`: a whole collection, offline."""
+"""The sub-command `score`: a whole collection, offline, by any task that can.
+
+Each score task is a sub-command of its own; its options are the fields of its class.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import inspect
+import json
 import logging
 import sys
 import time
-from enum import Enum
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from neurips16.clients.models_command import UrlOption
+from neurips16.clients.protocol.command_options import JsonOption, Server, asks_server
+from neurips16.clients.tasks import found_tasks
 
 if TYPE_CHECKING:
-    from neurips16.clients.scoring.tasks import Task
+    from neurips16.clients.scoring.task import ScoreTask
     from neurips16.clients.scoring.worker import InProcess, ThroughServer
 
 SECONDS_PER_LINE = 30.0  # of progress, where there is no terminal
+_HELP = """Score a collection of any size into Parquet.
+
+Broken off and started again, it finishes what is missing. Ends with 0 when it is through, 1 when too many rows failed
+or the server is gone, 2 when it cannot be done so.
+"""
 
 
-class TaskName(str, Enum):
-    """What can be asked of each row."""
+class _ScoreTasks(TyperGroup):
+    """The score tasks that are installed, each imported when it is asked for."""
 
-    detect = "detect"
-    classify_sound = "classify-sound"
-    rank_premises = "rank-premises"
-    classify_image = "classify-image"
-    embed = "embed"
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(name for task in found_tasks() for name in task.score)
 
-
-_OPTIONS = {  # which options a task has, beside those that all have
-    TaskName.detect: ("model", "min_score"),
-    TaskName.classify_sound: ("top",),
-    TaskName.rank_premises: ("premises", "top"),
-    TaskName.classify_image: ("model", "top"),
-    TaskName.embed: ("model",),
-}
-_NEEDED = {TaskName.rank_premises: "premises", TaskName.classify_image: "model"}
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        for task in found_tasks():
+            if cmd_name in task.score:
+                with _needed():
+                    kind = task.load(task.score[cmd_name])
+                made = typer.Typer(add_completion=False)
+                made.command(cmd_name)(_command(kind))
+                return typer.main.get_command(made)
+        return None
 
 
-def score(
-    task: Annotated[TaskName, typer.Argument(help="What to find out of each row.", show_default=False)],
+score = typer.Typer(cls=_ScoreTasks, help=_HELP, no_args_is_help=True)
+
+
+def _command(kind: type[ScoreTask]) -> Callable[..., None]:
+    """The sub-command of one score task."""
+    options = list(_options(kind))
+    names = [option.name for option in options]
+
+    def command(server: Server, **given: Any) -> None:
+        task = kind(**{name: given.pop(name) for name in names})
+        _score(server, task=task, **given)
+
+    own = inspect.signature(_score, eval_str=True).parameters
+    first = [own[name] for name in ("server", "source", "output")]
+    rest = [parameter for name, parameter in own.items() if name not in ("server", "source", "output", "task")]
+    command.__signature__ = inspect.Signature([*first, *options, *rest])  # type: ignore[attr-defined]
+    command.__doc__ = f"{inspect.getdoc(kind)}\n\n{_HELP}"
+    return asks_server(command)
+
+
+def _options(kind: Any) -> Iterator[inspect.Parameter]:
+    """The fields of a score task's class as parameters of its command."""
+    hints = typing.get_type_hints(kind)
+    for one in dataclasses.fields(kind):
+        option = typer.Option(help=one.metadata.get("help", ""), metavar=one.metadata.get("metavar"))
+        default = inspect.Parameter.empty if one.default is dataclasses.MISSING else one.default
+        yield inspect.Parameter(
+            one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hints[one.name], option]
+        )
+
+
+def _score(
+    server: Server,
     source: Annotated[
         str,
         typer.Argument(
@@ -50,26 +93,21 @@ def score(
         ),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder: results/, errors/ and a summary.")],
+    *,
+    task: Any,  # a ScoreTask
     models: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A model repository to run in the workers, in place of a server."),
     ] = None,
-    url: UrlOption = None,
     column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of a table: the column with files, bytes or texts.")
     ] = None,
-    keep: Annotated[str, typer.Option(metavar="NAMES", help="Columns of a table to keep, with commas between.")] = "",
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model to ask, where a task has several.")
-    ] = None,
-    min_score: Annotated[float | None, typer.Option(metavar="S", help="detect: leave out what is less sure.")] = None,
-    top: Annotated[int | None, typer.Option(metavar="K", min=1, help="Keep the best K only.")] = None,
-    premises: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="rank-premises: an index, or a file of statements.")
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A column of a table to keep; may be repeated.")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Processes [default: one for each core with --models, else 1]"),
+        typer.Option(metavar="N", min=1, help="Processes.", show_default="one for each core with --models, else 1"),
     ] = None,
     in_flight: Annotated[
         int, typer.Option(metavar="N", min=1, help="Requests to a server under way at the same time.")
@@ -82,46 +120,54 @@ def score(
         str | None,
         typer.Option(metavar="ADDRESS", help="Let a Ray cluster do it: HOST:PORT, or auto for this machine's."),
     ] = None,
+    allow_paths: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-paths",
+            metavar="PREFIX",
+            help="A folder or URL below which a row may open files, beside the input's own folder; may be repeated.",
+        ),
+    ] = None,
+    max_file_bytes: Annotated[int, typer.Option(metavar="N", min=1, help="Of a file that a row names.")] = 256 << 20,
     op_library: Annotated[
         Path | None,
         typer.Option(metavar="FILE", envvar="NEURIPS16_OPS_LIBRARY", help="Native kernels for --models."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Score a collection of any size into Parquet; broken off and started again, it finishes what is missing.
-
-    Ends with 0 when it is through, 1 when too many rows failed or the server is gone, 2 when it cannot be done so.
-    """
     from neurips16.clients.protocol.errors import InvalidInputError
 
     # Without a handler, what Daft logs would stand beside the one line of an error, which says it already.
     logging.getLogger().addHandler(logging.NullHandler())
-    if models is not None and url is not None:
+    if models is not None and server.url is not None:
         raise InvalidInputError("--models runs them here, --url asks a server: give one of them")
-    try:
+    with _needed():
         from neurips16.clients.scoring.job import score as run
-    except ModuleNotFoundError as error:
-        raise InvalidInputError(f"`neurips16 score` needs {error.name!r}: pip install 'neurips16[batch]'") from error
 
-    given = {"model": model, "min_score": min_score, "top": top, "premises": premises}
-    made = _task(task, {name: value for name, value in given.items() if value is not None})
     started = time.monotonic()
     with _Bar() as bar:
         summary = run(
-            made,
+            task,
             source,
             output,
-            host=_host(models, url, op_library),
+            host=_host(models, server, op_library),
             column=column,
-            keep=[name for name in keep.split(",") if name],
+            keep=keep or [],
             shard_rows=shard_rows,
             workers=workers,
             in_flight=in_flight,
             max_error_share=max_error_share,
             ray=ray,
+            allow_paths=allow_paths or (),
+            max_file_bytes=max_file_bytes,
             progress=bar.show,
         )
     seconds = time.monotonic() - started
     now = summary.rows - summary.before
+    if as_json:
+        facts = dataclasses.asdict(summary) | {"seconds": round(seconds, 3), "results": str(output / "results")}
+        typer.echo(json.dumps(facts | {"errors": str(output / "errors")}))
+        return
     typer.echo(
         f"{summary.rows:,} rows: {summary.rows - summary.failed:,} scored, {summary.failed:,} failed; "
         f"{now:,} of them now, in {seconds:.1f} s ({now / seconds:,.1f} a second)"
@@ -129,26 +175,24 @@ def score(
     typer.echo(f"results: {output / 'results'}" + (f", errors: {output / 'errors'}" if summary.failed else ""))
 
 
-def _task(name: TaskName, given: dict[str, Any]) -> Task:
+@contextlib.contextmanager
+def _needed() -> Iterator[None]:
     from neurips16.clients.protocol.errors import InvalidInputError
-    from neurips16.clients.scoring.tasks import TASKS
 
-    for option in given:
-        if option not in _OPTIONS[name]:
-            raise InvalidInputError(f"{name.value} has no --{option.replace('_', '-')}")
-    if (needed := _NEEDED.get(name)) is not None and needed not in given:
-        raise InvalidInputError(f"{name.value} needs --{needed}")
-    return TASKS[name.value](**given)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(f"`neurips16 score` needs {error.name!r}: pip install 'neurips16[batch]'") from error
 
 
-def _host(models: Path | None, url: str | None, op_library: Path | None) -> InProcess | ThroughServer:
-    from neurips16.clients.protocol.connection import MODEL_MAY_RETURN, Connection, Retry
+def _host(models: Path | None, server: Server, op_library: Path | None) -> InProcess | ThroughServer:
+    from neurips16.clients.protocol.connection import MODEL_MAY_RETURN, Retry
     from neurips16.clients.scoring.worker import InProcess, ThroughServer
 
     if models is not None:
         return InProcess(models.absolute(), op_library=None if op_library is None else op_library.absolute())
     # Rows must not be put among the errors because a model's process died under them.
-    return ThroughServer(Connection.of(url, retry=Retry(attempts=8, codes=MODEL_MAY_RETURN)))
+    return ThroughServer(server.connection(retry=Retry(attempts=8, codes=MODEL_MAY_RETURN)))
 
 
 class _Bar:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from neurips16.clients.media.limits import VARIABLES
 from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.worker import ScoreJob, ShardOutcome, ShardWorker  # first: it says how Daft is imported
 
@@ -46,6 +47,7 @@ def use_ray(address: str) -> int:
         import ray
     except ModuleNotFoundError as error:
         raise InvalidInputError("--ray needs Ray: pip install 'neurips16[ray]'") from error
+    limits = {name: os.environ[name] for name in VARIABLES if name in os.environ}  # the workers' as well
     try:
         if ":" in address:  # Ray itself would go on trying for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -55,7 +57,7 @@ def use_ray(address: str) -> int:
             ignore_reinit_error=True,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"DAFT_ANALYTICS_ENABLED": "0"}},
+            runtime_env={"env_vars": {"DAFT_ANALYTICS_ENABLED": "0", **limits}},
         )
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"no Ray cluster answers at {address}: {error}") from error

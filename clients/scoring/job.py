@@ -6,6 +6,7 @@ what is done, so a job that was broken off, however hard, goes on when it is sta
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.bound_models import BoundModel, bind, pinned
 from neurips16.clients.scoring.engine import score_shards, usable_cores, use_ray
 from neurips16.clients.scoring.output import ScoreOutput
+from neurips16.clients.scoring.permitted_sources import MAX_FILE_BYTES, PermittedSources
 from neurips16.clients.scoring.sources import KEY, VALUE, Source, cut_into_shards
-from neurips16.clients.scoring.tasks import Task
+from neurips16.clients.scoring.task import ScoreTask
 from neurips16.clients.scoring.worker import InProcess, ScoreJob, ThroughServer
 
 SHARD_ROWS = 256  # what a worker loses at most when it is killed
@@ -48,7 +50,7 @@ class ScoreSummary:
 
 
 def score(
-    task: Task,
+    task: ScoreTask,
     source: str,
     output: str | Path,
     *,
@@ -60,6 +62,8 @@ def score(
     in_flight: int = IN_FLIGHT,
     max_error_share: float = MAX_ERROR_SHARE,
     ray: str | None = None,
+    allow_paths: Sequence[str] = (),
+    max_file_bytes: int = MAX_FILE_BYTES,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> ScoreSummary:
     """Score every row of an input, once, whatever happened to earlier runs of the same job.
@@ -76,6 +80,8 @@ def score(
         in_flight: requests to a server that are under way at the same time, of all workers together.
         max_error_share: as soon as more of all rows than this share has failed, the job ends.
         ray: the address of a Ray cluster, which is the engine then; see `use_ray`.
+        allow_paths: folders and URLs below which files may lie besides; see `permitted_sources`.
+        max_file_bytes: of a file that a row names.
         progress: called when the input is cut, and after each shard.
 
     Raises:
@@ -90,6 +96,7 @@ def score(
     cores = usable_cores() if ray is None else use_ray(ray)
     place = ScoreOutput(output)
     found = Source.find(source)
+    permitted = PermittedSources(found.base, tuple(map(_absolute, allow_paths)), max_file_bytes)
     column, values = _column(found, column, keep, task)
     client = host.connect()
     try:
@@ -104,6 +111,8 @@ def score(
             "column": column,
             "keep": list(keep),
             "shard_rows": shard_rows,
+            "allow_paths": list(permitted.prefixes),
+            "max_file_bytes": max_file_bytes,
         }
         with place.claimed(manifest):
             if (finished := place.summary) is not None:
@@ -112,13 +121,17 @@ def score(
             task = client.run(pinned(task.prepare(place.work), models))
             if (cut := place.cut) is None:
                 cut = place.cut = cut_into_shards(found, column, keep, place, shard_rows=shard_rows)
-            job = ScoreJob(place.folder, task, models, host, values, found.base, tuple(keep), in_flight)
+            job = ScoreJob(place.folder, task, models, host, values, permitted, tuple(keep), in_flight)
             crew = _Crew.of(job, cut["shards"] - len(place.done()), workers, cores, on_ray=ray is not None)
             summary = _score_missing(place, crew, cut, max_error_share, progress)
             place.finish({"rows": summary.rows, "failed": summary.failed})
             return summary
     finally:
         client.close()
+
+
+def _absolute(prefix: str) -> str:
+    return prefix if "://" in prefix else os.path.abspath(prefix)
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,7 @@ def _check_share(failed: int, rows: int, allowed: float, place: ScoreOutput) -> 
 
 
 def _column(
-    source: Source, column: str | None, keep: Sequence[str], task: Task
+    source: Source, column: str | None, keep: Sequence[str], task: ScoreTask
 ) -> tuple[str | None, Literal["files", "bytes", "texts"]]:
     """The column with the values, and what they are."""
     columns = source.columns()
@@ -196,7 +209,7 @@ def _column(
     raise InvalidInputError(f"the column {column!r} of {source.given} holds {columns[column]}, expected texts or bytes")
 
 
-def _check_names(keep: Sequence[str], task: Task, models: dict[str, BoundModel]) -> None:
+def _check_names(keep: Sequence[str], task: ScoreTask, models: dict[str, BoundModel]) -> None:
     ours = {KEY, VALUE, "model", "model_version", "error", "reason"}
     ours |= {field.name for field in task.fields(models[task.models[0]].config)}
     if taken := sorted((ours & set(keep)) | {name for name in keep if list(keep).count(name) > 1}):

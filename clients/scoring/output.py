@@ -84,8 +84,8 @@ class ScoreOutput:
         for name in sorted({*said, *manifest}):
             if said.get(name) != manifest.get(name):
                 raise InvalidInputError(
-                    f"{self.folder} is the output of another job: its {name} was {_short(said.get(name))}, now it is "
-                    f"{_short(manifest.get(name))}; name another folder"
+                    f"{self.folder} is the output of another job, whose {name} {'were' if name[-1] == 's' else 'was'} "
+                    f"{_short(said.get(name))}, not {_short(manifest.get(name))}: name another folder"
                 )
 
     @property

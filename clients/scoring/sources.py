@@ -198,19 +198,6 @@ def read_shard(path: Path) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(batch_size=_ROWS_AT_A_TIME, use_threads=False)
 
 
-def fetch(url: str) -> bytes:
-    """The bytes of a file on object storage.
-
-    Raises:
-        InvalidInputError: it is not there, or not to be had.
-    """
-    try:
-        with daft.File(url).open() as file:
-            return file.read()
-    except _READ_ERRORS as error:
-        raise InvalidInputError(f"{url} cannot be read: {_first_line(error)}") from error
-
-
 def _list(pattern: str, given: str) -> Iterator[tuple[str, int]]:
     try:
         for row in daft.from_glob_path(pattern).iter_rows():

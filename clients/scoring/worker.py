@@ -26,8 +26,9 @@ from neurips16.clients.protocol.errors import (
 )
 from neurips16.clients.scoring.bound_models import BoundModel, pinned
 from neurips16.clients.scoring.output import ScoreOutput
-from neurips16.clients.scoring.sources import KEY, VALUE, fetch, read_shard
-from neurips16.clients.scoring.tasks import Result, Task, Value
+from neurips16.clients.scoring.permitted_sources import PermittedSources
+from neurips16.clients.scoring.sources import KEY, VALUE, read_shard
+from neurips16.clients.scoring.task import Result, ScoreTask, Value
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class ScoreJob:
     """All that a worker has to know."""
 
     output: Path
-    task: Task
+    task: ScoreTask
     models: Mapping[str, BoundModel]
     host: InProcess | ThroughServer
     values: Literal["files", "bytes", "texts"]  # what the values of the shards are
-    base: str  # what names of files are relative to
+    permitted: PermittedSources  # which files they may name
     keep: tuple[str, ...]
     in_flight: int  # rows, or groups of rows, that a worker has under way
 
@@ -157,11 +158,7 @@ class ShardWorker:
             raise InvalidInputError("there is no value in this row")
         if isinstance(value, bytes) or self.job.values == "texts":
             return value
-        if "://" in value:
-            return fetch(value)
-        if "://" in self.job.base and not value.startswith("/"):
-            return fetch(f"{self.job.base}/{value}")
-        return Path(self.job.base, value)
+        return self.job.permitted.open(value)
 
     def _results(self, kept: pa.Table, results: list[Any]) -> pa.Table:
         name = self.job.task.models[0]

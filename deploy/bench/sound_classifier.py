@@ -23,7 +23,7 @@ from throughput import rate
 
 from neurips16.clients import Client
 from neurips16.clients.tables import print_table
-from neurips16.clients.tasks.classify_sound.calls import MODEL, classify
+from neurips16.clients.tasks.classify_sound.calls import MODEL, classify_sound
 from neurips16.serving import TritonServer
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def buckets(client: Client, clips: list[np.ndarray]) -> Callable[[], float]:
 
 def windows(client: Client, clips: list[np.ndarray]) -> Callable[[], float]:
     """What `Client.classify_sound` does."""
-    return turns(clips, lambda clip: client.run(classify(clip, RATE_HZ)))
+    return turns(clips, lambda clip: client.run(classify_sound(clip, RATE_HZ)))
 
 
 def turns(clips: list[np.ndarray], ask: Callable[[np.ndarray], object]) -> Callable[[], float]:

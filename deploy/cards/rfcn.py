@@ -133,7 +133,9 @@ def draw_detected(data: Path) -> None:
     """
     names = (data / "ImageSets/Main/test.txt").read_text().split()
     chosen = [data / "JPEGImages" / f"{names[i]}.jpg" for i in np.linspace(0, len(names) - 1, PICTURES).astype(int)]
-    places = {ROOT / "deploy/demo/cells.jpg": CARD / "detected.jpg"} | {p: BUILD / p.name for p in chosen}
+    places = {ROOT / "clients/tasks/detect/examples/cells.jpg": CARD / "detected.jpg"} | {
+        p: BUILD / p.name for p in chosen
+    }
     images = [read_image(path) for path in places]
     with (
         TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
@@ -182,7 +184,8 @@ pictures. Published figures on BCCD, with pretrained weights, other splits and o
 (as told in *Mathematics* 2025, 13(18), 3023), YOLOv8n 0.924 and NBCDC-YOLOv8 0.947 (*IET Computer Vision* 2025,
 doi:10.1049/cvi2.12341), mAP at 0.5 each.
 
-What the served model says, at 0.5 and above, of a picture that is drawn and not photographed (`deploy/demo`):
+What the served model says, at 0.5 and above, of a picture that is drawn and not photographed
+(`clients/tasks/detect/examples`):
 
 ![cells](detected.jpg)
 

@@ -1,4 +1,4 @@
-"""Draws cells.jpg, in the manner of a stained blood smear, for the demo where the real pictures are missing."""
+"""Draws cells.jpg, in the manner of a stained blood smear, which the detector is shown with."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = (640, 480)  # width, height: those of BCCD
 RED_CELLS, PLATELETS = 16, 4
+TARGET = Path(__file__).parents[2] / "clients/tasks/detect/examples/cells.jpg"
 
 
 def main() -> None:
-    """Write the picture beside this file; the same one each time."""
+    """Write the picture among the examples of the task; the same one each time."""
     rng = np.random.default_rng(3)
     picture = Image.new("RGB", SIZE, (226, 216, 214))
     draw = ImageDraw.Draw(picture)
@@ -27,7 +28,9 @@ def main() -> None:
         disc(draw, rng.uniform((20, 20), np.array(SIZE) - 20), rng.uniform(13, 18), (140, 104, 168))
     grain = rng.normal(0, 4, (SIZE[1], SIZE[0], 3))
     pixels = np.asarray(picture.filter(ImageFilter.GaussianBlur(1.5))) + grain
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(Path(__file__).with_name("cells.jpg"), quality=90)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
+        Path(__file__).parents[2] / "clients/tasks/detect/examples/cells.jpg", quality=90
+    )
 
 
 def disc(draw: ImageDraw.ImageDraw, centre: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Draws digits/*.png, light on dark as MNIST has them, in several hands: pictures whose styles the demo page swaps."""
+"""Draws the digits among the examples, light on dark as MNIST has them, in several hands."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HANDS = {
 
 
 def main() -> None:
-    """Write them into digits/ beside this file."""
-    folder = Path(__file__).with_name("digits")
+    """Write them into the examples of the task."""
+    folder = Path(__file__).parents[2] / "clients/tasks/generate/examples"
     folder.mkdir(exist_ok=True)
     for name, hand in HANDS.items():
         digit(*hand).save(folder / f"{name}.png")

@@ -19,8 +19,9 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,20 +32,24 @@ import tritonclient.grpc as grpc_client
 import typer
 from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
-from neurips16.clients import Client
-from neurips16.clients.protocol.errors import ClientError
+from neurips16.clients import LocalClient
 from neurips16.export import ops
-from neurips16.export.errors import SessionError
+from neurips16.export.errors import SessionError, StationError
 from neurips16.export.parity.difference import compare
-from neurips16.export.session import CPU, CUDA, make_session
+from neurips16.export.session import CPU, CUDA
 from neurips16.export.spec import ModelSpec, TensorSpec, read_spec
+from neurips16.export.station import Answers, FileStation, ServerStation, run_case
 from neurips16.serving import TritonServer
 from neurips16.serving.repository import newest_model
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "deploy"))
+from examples import Arrays, example_inputs  # noqa: E402
+
 MODELS = ROOT / "serving/models"
 LENGTHS = {"N": 2, "H": 480, "W": 640, "T": 110_250, "L": 256, "P": 256}  # of the free axes; T is five seconds of sound
 OTHER_LENGTH = 16
+STEPS = 3  # of a sequence, for models that keep state
 
 
 @dataclass
@@ -81,11 +86,14 @@ def main(
     paths = {folder.name: path for folder in sorted(MODELS.iterdir()) if (path := newest_model(folder)) is not None}
     said.say("| model | largest difference, in process | over gRPC | ms a batch | ms on the CPU | requests/s |")
     said.say("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="neurips16-examples-") as output:
+        shown = example_inputs(LocalClient(MODELS, op_library=ops.library_path()), Path(output))
     with TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server:
         for name, path in paths.items():
             try:
-                said.say(check_model(name, path, server.url, CUDA if provider == "cuda" else CPU, seconds, said))
-            except (SessionError, ClientError) as error:  # the report tells of the others all the same
+                where = CUDA if provider == "cuda" else CPU
+                said.say(check_model(name, path, server.url, where, seconds, said, shown.get(name, ())))
+            except (SessionError, StationError) as error:  # the report tells of the others all the same
                 said.fail(f"{name}: {error}")
     said.say("\n" + "\n".join(f"FAILED {text}" for text in said.failures) if said.failures else "\nAll of it passed.")
     report.mkdir(parents=True, exist_ok=True)
@@ -116,24 +124,28 @@ def operator_tests(said: Report) -> str:
     return last
 
 
-def check_model(name: str, path: Path, url: str, provider: str, seconds: float, said: Report) -> str:
-    """One model at all its stations; a row of the report's table."""
+def check_model(
+    name: str, path: Path, url: str, provider: str, seconds: float, said: Report, shown: Sequence[Arrays]
+) -> str:
+    """One model in process and on the server, with what its task's examples ask it; a row of the report's table."""
     spec = read_spec(path)
-    inputs = example(spec)
-    names = [tensor.name for tensor in spec.outputs]
-    plain = make_session(path, intra_op_threads=0)
-    fast = make_session(path, providers=[provider], intra_op_threads=0, op_library=ops.library_path())
-    want = plain.run(names, inputs)
-    near = difference(name, "in process", spec, fast.run(names, inputs), want, said)
+    rng = np.random.default_rng(0)
+    steps = [made_inputs(spec, rng) for _ in range(STEPS if spec.states else 1)]
+    if shown and not spec.states:
+        steps = [shown[0]]
+    with FileStation(path, spec, threads=0) as plain:
+        want = run_case(spec, plain, steps)
+        plain_s = mean_time(lambda: run_case(spec, plain, steps), seconds) / len(steps)
+    with FileStation(path, spec, providers=[provider], op_library=ops.library_path(), threads=0) as fast:
+        near = difference(name, "in process", spec, run_case(spec, fast, steps), want, said)
+        fast_s = mean_time(lambda: run_case(spec, fast, steps), seconds) / len(steps)
     placed = placement(url, name)
     if placed != {"KIND_GPU" if provider == CUDA else "KIND_CPU"}:
         said.fail(f"{name}: Triton has put it on {', '.join(sorted(placed))}")
-    with Client(url) as client:
-        served = client.infer(name, inputs)
-        far = difference(name, "over gRPC", spec, [served[n] for n in names], want, said)
-        rate = 1 / mean_time(lambda: client.infer(name, inputs), seconds)
-    times = [f"{1e3 * mean_time(lambda s=s: s.run(names, inputs), seconds):.2f}" for s in (fast, plain)]
-    return f"| `{name}` | {near:.2g} | {far:.2g} | {times[0]} | {times[1]} | {rate:.1f} |"
+    with ServerStation(url, name) as served:
+        far = difference(name, "over gRPC", spec, run_case(spec, served, steps), want, said)
+        rate = len(steps) / mean_time(lambda: run_case(spec, served, steps), seconds)
+    return f"| `{name}` | {near:.2g} | {far:.2g} | {1e3 * fast_s:.2f} | {1e3 * plain_s:.2f} | {rate:.1f} |"
 
 
 def placement(url: str, model: str) -> set[str]:
@@ -143,17 +155,16 @@ def placement(url: str, model: str) -> set[str]:
     return {ModelInstanceGroup.Kind.Name(group.kind) for group in groups}
 
 
-def difference(
-    name: str, station: str, spec: ModelSpec, got: list[np.ndarray], want: list[np.ndarray], said: Report
-) -> float:
-    """The largest absolute difference over the outputs; what the tolerances do not allow is a failure."""
-    reports = []
-    for tensor, mine, theirs in zip(spec.outputs, got, want, strict=True):
-        found, problems = compare(tensor, mine, theirs)
-        reports.append(found.max_abs)
-        for problem in problems:
-            said.fail(f"{name}, {station}, {tensor.name}: {problem}")
-    return max(reports)
+def difference(name: str, where: str, spec: ModelSpec, got: list[Answers], want: list[Answers], said: Report) -> float:
+    """The largest absolute difference over outputs and steps; what the tolerances do not allow is a failure."""
+    largest = 0.0
+    for mine, theirs in zip(got, want, strict=True):
+        for tensor in spec.outputs:
+            found, problems = compare(tensor, mine[tensor.name], theirs[tensor.name])
+            largest = max(largest, found.max_abs)
+            for problem in problems:
+                said.fail(f"{name}, {where}, {tensor.name}: {problem}")
+    return largest
 
 
 def mean_time(call: Callable[[], object], seconds: float) -> float:
@@ -166,9 +177,8 @@ def mean_time(call: Callable[[], object], seconds: float) -> float:
     return passed / done
 
 
-def example(spec: ModelSpec) -> dict[str, np.ndarray]:
-    """Inputs of a model, a batch of two: its own kind of signal where we know it, else values in range."""
-    rng = np.random.default_rng(0)
+def made_inputs(spec: ModelSpec, rng: np.random.Generator) -> Arrays:
+    """Inputs of a model that no example asks, a batch of two: a signal of its kind, else values in range."""
     return {tensor.name: values(tensor, LENGTHS, rng) for tensor in spec.inputs}
 
 

@@ -23,7 +23,7 @@ from neurips16.serving.repository import newest_model
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "serving/models"
-DEMO = ROOT / "deploy/demo"
+EXAMPLES = ROOT / "clients/tasks"
 RATE_HZ, WINDOW = 22_050, 110_250  # five seconds, as our client sends them
 MLP = "tiny_mlp"
 MLP_WIDTHS = (64, 64, 16)
@@ -97,13 +97,13 @@ def shipped(name: str, threads: int) -> Subject | None:
     """A model of the shipped repository with the demo's picture or sound, None where it is not there (yet)."""
     if not (MODELS / name).is_dir():
         return None
-    array = read_image(DEMO / "cells.jpg")[None] if name == "rfcn" else rain()
+    array = read_image(EXAMPLES / "detect/examples/cells.jpg")[None] if name == "rfcn" else rain()
     return Subject(name, MODELS, array, threads)
 
 
 def rain() -> np.ndarray:
     """The demo's rain, repeated to the length of a window: FP32 [1, samples]."""
-    sound = np.concatenate(list(sound_blocks(DEMO / "sounds/rain.ogg", None, RATE_HZ)))
+    sound = np.concatenate(list(sound_blocks(EXAMPLES / "classify_sound/examples/rain.ogg", None, RATE_HZ)))
     return np.resize(sound, WINDOW).astype(np.float32)[None]
 
 

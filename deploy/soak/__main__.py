@@ -7,7 +7,8 @@
 3. kill-server: the server killed under load and started again on its port;
 4. publish: a new version of a model under load;
 5. malformed: requests that nobody should send; shapes that overflow 64 bits;
-6. deadlines: a slow model, a short deadline.
+6. deadlines: a slow model, a short deadline;
+7. fuzz: bytes that nobody should send, to each reader of foreign bytes (`make fuzz`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fuzz.__main__ import Outcome as Outcome
+from fuzz.__main__ import fuzz
 from soak.deadlines import short_deadlines
 from soak.faults import kill_model, kill_server, publish_version
 from soak.findings import Finding
@@ -36,7 +39,7 @@ from soak.traffic import StalledError
 from neurips16.clients.protocol.errors import ClientError
 from neurips16.serving import TritonServer
 from neurips16.serving.errors import ServingError
-from neurips16.serving.repository import prepare
+from neurips16.serving.repository import prepare, prepare_model
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = "premise_ranker"  # of several outputs, and soon computed: a mix would show
@@ -52,12 +55,14 @@ class Scenario(Enum):
     PUBLISH = "publish"
     MALFORMED = "malformed"
     DEADLINES = "deadlines"
+    FUZZ = "fuzz"
 
 
 def main(
     requests: Annotated[int, typer.Option(min=1, help="Of the mixed load.")] = 100_000,
     malformed: Annotated[int, typer.Option(min=1, help="Malformed requests.")] = 10_000,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at the same time.")] = 16,
+    fuzz_seconds: Annotated[int, typer.Option(min=1, help="Of the fuzzing, for all readers together.")] = 60,
     scenario: Annotated[list[Scenario] | None, typer.Option(help="Only this one. May be repeated.")] = None,
     models: Annotated[Path, typer.Option(help="The model repository, of which a copy is served.")] = ROOT
     / "serving/models",
@@ -92,6 +97,7 @@ def main(
                     lambda: overflow(server, questions),
                 ],
                 Scenario.DEADLINES: [lambda: asyncio.run(short_deadlines(server))],
+                Scenario.FUZZ: [lambda: fuzz_readers(fuzz_seconds, output / "fuzz")],
             }
             for one in chosen:
                 for step in steps[one]:
@@ -115,6 +121,15 @@ def carefully(scenario: Scenario, step: Callable[[], Finding]) -> Finding:
     return finding
 
 
+def fuzz_readers(seconds: int, output: Path) -> Finding:
+    """Hostile bytes to each reader; what one does that it must not is a failure."""
+    finding = Finding(Scenario.FUZZ.value)
+    for outcome in fuzz(seconds, output):
+        finding.figures[outcome.reader] = outcome.runs
+        finding.expect(not outcome.failure, f"{outcome.reader}: {outcome.failure}")
+    return finding
+
+
 def publish(questions: list[Question], models: Path, folder: Path, concurrency: int) -> Finding:
     """On a server of its own, which follows its repository."""
     repository = copy(models, folder / "published", [PUBLISHED])
@@ -127,7 +142,7 @@ def publish(questions: list[Question], models: Path, folder: Path, concurrency: 
         metrics_port=None,
         model_control="poll",
         poll_s=POLL_S,
-        before_load=prepare,
+        before_load=prepare_model,
     ) as server:
         return asyncio.run(publish_version(server, asked, PUBLISHED, folder / "next", concurrency))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,7 @@ import grpc
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from neurips16.clients import ModelConfig
-from neurips16.clients.protocol.messages import DTYPES, infer
+from neurips16.clients.protocol.messages import DTYPES, ModelConfig, SequenceStep, infer
 
 Request = service_pb2.ModelInferRequest
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -36,10 +36,16 @@ class Sample:
     config: ModelConfig
     inputs: dict[str, Any]
     wrong: Callable[[dict[str, Any]], str]  # what is wrong with an answer, if anything
+    stateful: bool = False
+
+    @property
+    def sequence(self) -> SequenceStep | None:
+        """A new sequence of one step, for a model that keeps state."""
+        return SequenceStep(secrets.randbits(62) + 1, start=True, end=True) if self.stateful else None
 
     def request(self) -> Request:
         """The request's message."""
-        return infer(self.model, self.inputs).request
+        return infer(self.model, self.inputs, sequence=self.sequence).request
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def model_processes(server: TritonServer) -> dict[psutil.Process, str]:
 
 
 class MemoryWatch:
-    """Samples from beginning to end of a ``with``.
+    """Samples from beginning to end of a ``with``, the last of them at the end: a short load has one too.
 
     Args:
         server: whose memory it is.
@@ -83,6 +83,8 @@ class MemoryWatch:
     ) -> None:
         self._stopped.set()
         self._thread.join()
+        if kind is None:
+            self.samples.append(self.sample())
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every_s):

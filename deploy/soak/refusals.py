@@ -32,7 +32,7 @@ def make_samples(client: Client, questions: Sequence[Question]) -> list[Sample]:
     """A good request to each model: the cheapest question, and one to each model that is made for the soak."""
     cheapest = {question.model: question for question in sorted(questions, key=lambda question: -question.cost_s)}
     samples = [
-        Sample(model, client.model_config(model), dict(question.inputs), _mismatch(question))
+        Sample(model, client.model_config(model), dict(question.inputs), _mismatch(question), bool(question.later))
         for model, question in cheapest.items()
     ]
     texts = np.array([["é".encode(), b"", b"fof(a, axiom, p)."]], object)
@@ -144,7 +144,7 @@ def overflow(server: TritonServer, questions: Sequence[Question], rounds: int = 
 
 def _ask(client: Client, samples: Iterable[Sample]) -> list[str]:
     """What is wrong with the answers to good requests."""
-    wrong = (sample.wrong(client.infer(sample.model, sample.inputs)) for sample in samples)
+    wrong = (sample.wrong(client.infer(sample.model, sample.inputs, sequence=sample.sequence)) for sample in samples)
     return [f"a good request was answered wrongly: {text}" for text in wrong if text]
 
 

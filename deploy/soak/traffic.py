@@ -111,16 +111,32 @@ class Traffic:
             sent_s, answer, code = time.monotonic(), -1, ""
             self.flying[question.model] += 1
             try:
-                got = await client.infer(question.model, question.inputs)
+                answer, problem = await self._ask(client, question)
             except RequestError as error:
                 code = error.code.name
             except UnexpectedReplyError as error:
                 self.wrong.append(f"{question.model}: {error}")
             else:
-                answer, problem = question.match(got)
                 if problem:
                     self.wrong.append(problem)
             self.flying[question.model] -= 1
             self.moments.append(Moment(sent_s, time.monotonic(), question.model, answer, code))
             if code:
                 await asyncio.sleep(PAUSE_S)
+
+    async def _ask(self, client: AsyncClient, question: Question) -> tuple[int, str]:
+        """Which of the right answers came, and what is wrong where it is none; of a sequence, in any of its steps."""
+        while True:
+            answer, problem, step = -1, "", 0
+            try:
+                for step, (inputs, sequence) in enumerate(question.steps):
+                    got = await client.infer(question.model, inputs, sequence=sequence)
+                    if step == 0:
+                        answer, problem = question.match(got)
+                    else:
+                        problem = problem or question.match_later(step, got)
+                return (-1 if problem else answer), problem
+            except RequestError:
+                # A server that died has lost its sequences: whoever does not give up begins anew.
+                if step == 0 or self._retry.attempts == 1:
+                    raise

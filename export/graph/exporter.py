@@ -20,7 +20,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnx.checker
@@ -29,6 +28,7 @@ import onnx_ir
 import torch
 from torch import nn
 
+from neurips16.export import ops
 from neurips16.export.errors import ExportError, OperatorError, SignatureError
 from neurips16.export.graph.signature import check_signature, dims_of
 from neurips16.export.graph.weights import round_weights, store_as_fp16
@@ -171,11 +171,6 @@ def _example_problems(tensor: TensorSpec, value: torch.Tensor) -> Iterator[str]:
 def _trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], spec: ModelSpec) -> onnx.ModelProto:
     free = torch.export.Dim.DYNAMIC  # unlike Dim.AUTO, an axis that turns constant is an error
     shapes = tuple({i: free for i, d in enumerate(t.dims) if isinstance(d, str)} for t in spec.graph_inputs)
-    table: dict[Any, Any] | None = None
-    if spec.custom_ops:
-        from neurips16.export import ops
-
-        table = ops.custom_translation_table()
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
@@ -184,7 +179,7 @@ def _trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], spec: ModelSpec)
                 dynamo=True,
                 dynamic_shapes=(shapes,),
                 opset_version=spec.opset,
-                custom_translation_table=table,
+                custom_translation_table=ops.custom_translation_table(),
                 optimize=True,
                 verbose=False,
             )
@@ -297,8 +292,6 @@ def _attach_functions(model: onnx.ModelProto, spec: ModelSpec) -> None:
         )
     if not declared:
         return
-    from neurips16.export import ops
-
     bodies = ops.function_bodies(sorted(name for _, name in declared), spec.opset)
     given = {(body.domain, body.name) for body in bodies}
     if given != declared:

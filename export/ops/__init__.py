@@ -1,7 +1,9 @@
 """Operators of our own in ONNX, domain ``neurips16``: one folder each, found by looking, listed nowhere.
 
 A folder holds ``__init__.py`` (``SCHEMA``, ``torch_op()``, ``translate()``), ``function.onnxtxt`` (the operator in
-standard operators, as ONNX's text format), the native kernels ``cpu.cc`` and ``cuda.cu``, and a reference page.
+standard operators, as ONNX's text format), the native kernels ``cpu.cc`` and ``cuda.cu``, and a reference page. What
+kernels have in common is in the headers beside this file. Another package adds such a folder of its own through the
+entry-point group ``neurips16.ops``, whose entries name the package; its kernels are a library of its own.
 
     OpError (ExportError)       an operator is unknown, defined twice, or the native library is not where it should be
 """
@@ -13,8 +15,9 @@ import importlib
 import json
 import os
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +29,7 @@ from .standard import standard_translations
 
 DOMAIN = "neurips16"
 LIBRARY = "libneurips16_ops.so"
+GROUP = "neurips16.ops"
 LOWEST_OPSET = 17
 LIBRARY_VARIABLE = "NEURIPS16_OPS_LIBRARY"  # another build of the library, such as one with sanitizers
 
@@ -37,6 +41,7 @@ __all__ = [
     "function_bodies",
     "library_info",
     "library_path",
+    "operator_folder",
     "operator_schema",
 ]
 
@@ -57,7 +62,7 @@ def custom_translation_table() -> dict[Any, Callable[..., Any]]:
 
     table = {}
     for name, module in _op_modules().items():
-        node = Op(Opset(DOMAIN, module.SCHEMA.since_version), name, module.SCHEMA)
+        node = Op(Opset(module.SCHEMA.domain, module.SCHEMA.since_version), name, module.SCHEMA)
         table[module.torch_op()] = functools.partial(module.translate, node)
     return {**table, **standard_translations()}
 
@@ -91,6 +96,15 @@ def operator_schema(name: str) -> onnx.defs.OpSchema:
         OpError: the name is none of our operators.
     """
     return _op_module(name).SCHEMA
+
+
+def operator_folder(name: str) -> Path:
+    """Where an operator's definitions lie.
+
+    Raises:
+        OpError: the name is none of our operators.
+    """
+    return Path(_op_module(name).__path__[0])
 
 
 def library_path() -> Path | None:
@@ -127,12 +141,17 @@ def _op_module(name: str) -> ModuleType:
 @functools.cache
 def _op_modules() -> dict[str, ModuleType]:
     modules: dict[str, ModuleType] = {}
-    for found in pkgutil.iter_modules(__path__):
-        if not found.ispkg:  # the native library, which pkgutil takes for an extension module
-            continue
-        module = importlib.import_module(f"{__name__}.{found.name}")
+    for module in _found_modules():
         name = module.SCHEMA.name
         if name in modules:
             raise OpError(f"{DOMAIN}::{name} is defined twice, in {modules[name].__name__} and {module.__name__}")
         modules[name] = module
     return modules
+
+
+def _found_modules() -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(__path__):
+        if found.ispkg:  # the native library, too, passes for a module
+            yield importlib.import_module(f"{__name__}.{found.name}")
+    for entry in entry_points(group=GROUP):
+        yield entry.load()

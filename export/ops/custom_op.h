@@ -4,6 +4,7 @@
 // library is not linked to libonnxruntime: the API comes from the OrtApiBase that RegisterCustomOps is given.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <string>
@@ -13,6 +14,13 @@
 #define ORT_API_MANUAL_INIT
 #include <onnxruntime_cxx_api.h>
 #undef ORT_API_MANUAL_INIT
+
+// On what both kernels of an operator compute with.
+#ifdef __CUDACC__
+#define NEURIPS16_HOST_DEVICE __host__ __device__
+#else
+#define NEURIPS16_HOST_DEVICE
+#endif
 
 namespace neurips16 {
 
@@ -47,6 +55,29 @@ OrtStatus* as_status(Body&& body) noexcept {
 
 [[noreturn]] inline void refuse(std::string what) { throw Ort::Exception(std::move(what), ORT_INVALID_ARGUMENT); }
 
+inline std::string text(const std::vector<std::int64_t>& shape) {
+  std::string out;
+  for (const std::int64_t dim : shape) out += (out.empty() ? "[" : ", ") + std::to_string(dim);
+  return out.empty() ? "[]" : out + "]";
+}
+
+// Runs `body(task)` for every task below `tasks`, `per_block` of them at a time on one of the session's threads.
+template <typename Body>
+void parallel_for(Ort::KernelContext& context, std::int64_t tasks, std::int64_t per_block, const Body& body) {
+  struct Work {
+    const Body& body;
+    std::int64_t tasks, per_block;
+  } work{body, tasks, per_block};
+  context.ParallelFor(
+      [](void* data, std::size_t block) {
+        const Work& mine = *static_cast<const Work*>(data);
+        const std::int64_t first = static_cast<std::int64_t>(block) * mine.per_block;
+        const std::int64_t last = std::min(first + mine.per_block, mine.tasks);
+        for (std::int64_t task = first; task < last; ++task) mine.body(task);
+      },
+      static_cast<std::size_t>((tasks + per_block - 1) / per_block), 0, &work);
+}
+
 // A kernel implements `void compute(Ort::KernelContext&)`.
 template <typename Self>
 struct Kernel {
@@ -68,7 +99,8 @@ class ShapeInference : public Ort::ShapeInferContext {
 
   // Says nothing where a dimension is unknown: ONNX Runtime would take -1 for its length, and a made-up name for a
   // promise that all dimensions of that name are equal.
-  void set_output(std::size_t index, const Shape& shape) {
+  void set_output(std::size_t index, const Shape& shape,
+                  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
     std::vector<std::int64_t> lengths;
     std::vector<const char*> names;
     for (const SymbolicInteger& dim : shape) {
@@ -80,7 +112,7 @@ class ShapeInference : public Ort::ShapeInferContext {
     OrtTensorTypeAndShapeInfo* made = nullptr;
     Ort::ThrowOnError(api.CreateTensorTypeAndShapeInfo(&made));
     const Ort::TensorTypeAndShapeInfo info(made);  // releases it
-    Ort::ThrowOnError(api.SetTensorElementType(made, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT));
+    Ort::ThrowOnError(api.SetTensorElementType(made, type));
     Ort::ThrowOnError(api.SetDimensions(made, lengths.data(), lengths.size()));
     Ort::ThrowOnError(api.SetSymbolicDimensions(made, names.data(), names.size()));
     Ort::ThrowOnError(api.ShapeInferContext_SetOutputTypeShape(raw_, index, made));

@@ -25,18 +25,18 @@ PACKAGES = ("neurips16", "torch", "onnx", "onnxruntime", "numpy")
 class Failure:
     """One thing that is wrong."""
 
-    station: str  # file, cases, torch, onnx, kernels, server or metrics
+    where: str  # file, cases, torch, onnx, kernels, server or metrics
     text: str
     case: int | None = None  # which of the cases, where it is about one
 
     def __str__(self) -> str:
         case = "" if self.case is None else f", case {self.case}"
-        return f"{self.station}{case}: {self.text}"
+        return f"{self.where}{case}: {self.text}"
 
 
 @dataclass(frozen=True)
 class OutputReport:
-    """How far one output lay from torch's at one station, at its worst over all cases."""
+    """How far one output lay from torch's, at its worst over all cases."""
 
     rtol: float
     atol: float
@@ -64,8 +64,8 @@ class ParityReport:
     sha256: str  # of the model's file: a report speaks for one file only
     date: str  # UTC
     versions: dict[str, str]
-    cases: list[dict[str, list[int]]] = field(default_factory=list)  # the inputs' shapes
-    stations: dict[str, dict[str, OutputReport]] = field(default_factory=dict)
+    cases: list[Any] = field(default_factory=list)  # the inputs' shapes, of each step where a case has several
+    runs: dict[str, dict[str, OutputReport]] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ class ParityReport:
     @property
     def passed(self) -> bool:
         """True when nothing is wrong and something was compared."""
-        return not self.failures and any(self.stations.values())
+        return not self.failures and any(self.runs.values())
 
     def raise_if_failed(self) -> None:
         """The gate.
@@ -98,15 +98,15 @@ class ParityReport:
             raise ParityError(f"{self.model}: nothing was compared, so nothing is known: give check_parity cases")
 
     def add_metrics(
-        self, spec: ModelSpec, station: str, reference: Mapping[str, float], got: Mapping[str, float]
+        self, spec: ModelSpec, where: str, reference: Mapping[str, float], got: Mapping[str, float]
     ) -> None:
-        """Record the task's own metrics at ``station`` and hold them against the gates of ``spec``."""
+        """Record the task's own metrics of ``where`` ("onnx") and hold them against the gates of ``spec``."""
         named = {gate.name: gate for gate in spec.metrics}
-        self.metrics[station] = {
-            name: {"torch": reference.get(name), station: got.get(name), "allowed_loss": gate.allowed_loss}
+        self.metrics[where] = {
+            name: {"torch": reference.get(name), where: got.get(name), "allowed_loss": gate.allowed_loss}
             for name, gate in named.items()
         }
-        self.failures += check_metrics(spec, reference, got, station=station)
+        self.failures += check_metrics(spec, reference, got, where=where)
 
     def to_json(self) -> str:
         """The report as JSON; an infinity is written as the string "inf"."""
@@ -120,7 +120,7 @@ class ParityReport:
 
 
 def check_metrics(
-    spec: ModelSpec, reference: Mapping[str, float], candidate: Mapping[str, float], *, station: str = "metrics"
+    spec: ModelSpec, reference: Mapping[str, float], candidate: Mapping[str, float], *, where: str = "metrics"
 ) -> list[Failure]:
     """The metric gates of ``spec`` that ``candidate`` (an exported or served model) does not pass.
 
@@ -128,20 +128,20 @@ def check_metrics(
         spec: names the metrics, and how much of each the export may lose.
         reference: the metrics of the checkpoint.
         candidate: the same metrics of the exported or the served model.
-        station: what to call the candidate.
+        where: what to call the candidate.
     """
     failures = []
     for gate in spec.metrics:
         if gate.name not in reference or gate.name not in candidate:
-            lacking = "torch" if gate.name not in reference else station
-            failures.append(Failure(station, f"metric {gate.name!r} was not measured ({lacking} lacks it)"))
+            lacking = "torch" if gate.name not in reference else where
+            failures.append(Failure(where, f"metric {gate.name!r} was not measured ({lacking} lacks it)"))
             continue
         before, after = reference[gate.name], candidate[gate.name]
         loss = after - before if gate.lower_is_better else before - after
         if not loss <= gate.allowed_loss:  # so written that a NaN fails
             failures.append(
                 Failure(
-                    station,
+                    where,
                     f"metric {gate.name!r} is {after:.6g}, torch has {before:.6g}: a loss of {loss:.3g}, "
                     f"allowed is {gate.allowed_loss:g} ({gate.reason})",
                 )

@@ -15,10 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.while_loop import while_loop
 
-from neurips16.export.generation import model_at, normal, range_parameters, seed_input, to_bytes, whole_number
 from neurips16.export.graph.gradient import Centre, check_layers, run_backward, run_forward
-from neurips16.export.registry import ExportedModel, Station, System, register
+from neurips16.export.graph.pixels import to_bytes
+from neurips16.export.graph.seeded_noise import normal, seed_input
+from neurips16.export.options import positive_integer
+from neurips16.export.registry import ExportedModel, SystemExport, Target, range_parameters
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
+from neurips16.export.station import open_station
 from neurips16.training.data.mnist.reader import read_mnist
 from neurips16.training.metrics.judge import Judge
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
@@ -190,11 +193,11 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
     return [ExportedModel(spec, AscentModel(network).eval(), example, cases, fp16_weights=True)]
 
 
-def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
+def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
     """How far preferred inputs raise their units, and whether another classifier takes them for their class.
 
     Args:
-        station: a checkpoint, an exported file or a server.
+        target: a checkpoint, an exported file or a server.
         data: the data set, whose training images teach the other classifier, see `Judge`.
         split: of no influence: nothing of the test images is needed.
         options: see `OPTIONS`.
@@ -205,21 +208,21 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
         deviations of real images; ``judged_right``, the share that the other classifier names as the unit's class.
 
     Raises:
-        EvaluationError: the station is a baseline, or an option cannot be used.
+        EvaluationError: the target is a baseline, or an option cannot be used.
     """
-    model = model_at(station, MODEL, models)
-    seeds, steps = whole_number(options, "seeds", 4), whole_number(options, "steps", 200)
-    real, deviations = (np.array(model.numbers(name)) for name in ("real_activations", "real_deviations"))
-    units = np.repeat(np.arange(len(real)), seeds)
-    answer = model(
-        unit=units[:, None],
-        steps=np.full((len(units), 1), steps),
-        step_size=np.full((len(units), 1), model.numbers("step_size")[0], np.float32),
-        seed=np.tile(np.arange(seeds), len(real))[:, None],
-    )
+    seeds, steps = positive_integer(options, "seeds", 4), positive_integer(options, "steps", 200)
+    with open_station(target, "dgn_am", MODEL, models) as model:
+        real, std = (np.array(model.number_list(name)) for name in ("real_activations", "real_deviations"))
+        units = np.repeat(np.arange(len(real)), seeds)
+        answer = model.rows(
+            unit=units[:, None],
+            steps=np.full((len(units), 1), steps),
+            step_size=np.full((len(units), 1), model.number_list("step_size")[0], np.float32),
+            seed=np.tile(np.arange(seeds), len(real))[:, None],
+        )
     reached = answer["activations"][:, steps]
-    excess = (reached - real[units]) / deviations[units]
-    judge = Judge.taught(read_mnist(data, "train"))
+    excess = (reached - real[units]) / std[units]
+    judge = Judge.fit(read_mnist(data, "train"))
     return {
         "ascents": len(units),
         "start_activation": float(answer["activations"][:, 0].mean()),
@@ -230,4 +233,4 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
     }
 
 
-register(System("dgn_am", models, evaluate, OPTIONS, quick_options={"seeds": "2", "steps": "50"}))
+EXPORT = SystemExport("dgn_am", evaluate, models, OPTIONS, quick_options={"seeds": "2", "steps": "50"})

@@ -15,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurips16.export.generation import PIXELS, fold_normalisation, model_at, to_bytes, whole_number
-from neurips16.export.registry import ExportedModel, Station, System, register
+from neurips16.export.graph.low_rank import fold_normalisation
+from neurips16.export.graph.pixels import PIXELS, to_bytes
+from neurips16.export.options import positive_integer, spread
+from neurips16.export.registry import ExportedModel, SystemExport, Target
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
+from neurips16.export.station import open_station
 from neurips16.training.data.mnist.reader import LabelledImages, read_mnist
 from neurips16.training.metrics.judge import Judge, read_error
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
@@ -125,11 +128,11 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
     ]
 
 
-def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
+def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
     """Whether the specified part says the class, the unspecified part does not, and swapped images keep their class.
 
     Args:
-        station: a checkpoint, an exported file of the repository, or a server.
+        target: a checkpoint, an exported file of the repository, or a server.
         data: the data set's folder.
         split: "test", or "all" for test and training images together.
         options: see `OPTIONS`.
@@ -142,19 +145,18 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
         were given; ``judge_error``: the judge's own, on real images.
 
     Raises:
-        EvaluationError: the station is a baseline, or an option cannot be used.
+        EvaluationError: the target is a baseline, or an option cannot be used.
     """
-    model = model_at(station, SWAP, models)
     train, asked = read_mnist(data, "train"), read_mnist(data, "test")
     if split == "all":
         asked = LabelledImages(
             np.concatenate([asked.images, train.images]), np.concatenate([asked.labels, train.labels])
         )
-    count = min(whole_number(options, "sample", 20000), len(train))
-    chosen = np.linspace(0, len(train) - 1, count).round().astype(int)
-    known = model(style_image=train.images[chosen], class_image=train.images[chosen])
+    chosen = spread(len(train), positive_integer(options, "sample", 20000))
     other = np.random.default_rng(0).permutation(len(asked))  # each image gives its style to one that is drawn
-    swapped = model(style_image=asked.images[other], class_image=asked.images)
+    with open_station(target, "disentangle", SWAP, models) as model:
+        known = model.rows(style_image=train.images[chosen], class_image=train.images[chosen])
+        swapped = model.rows(style_image=asked.images[other], class_image=asked.images)
     errors = {}
     sample = "unspecified_sample"
     for seed, found in enumerate((known, swapped)):
@@ -166,7 +168,7 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
         (sample, asked.labels[other]),
     ):
         errors[f"{part}_error"] = read_error(known[part], train.labels[chosen], swapped[part], labels)
-    judge = Judge.taught(train)
+    judge = Judge.fit(train)
     return {
         "images": len(asked),
         **errors,
@@ -175,4 +177,4 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
     }
 
 
-register(System("disentangle", models, evaluate, OPTIONS, quick_options={"sample": "5000"}))
+EXPORT = SystemExport("disentangle", evaluate, models, OPTIONS, quick_options={"sample": "5000"})

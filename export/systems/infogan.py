@@ -15,20 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurips16.export.generation import (
-    LARGEST_SEED,
-    PIXELS,
-    fold_normalisation,
-    limit_rank,
-    model_at,
-    range_parameters,
-    seed_input,
-    to_bytes,
-    uniform,
-    whole_number,
-)
-from neurips16.export.registry import ExportedModel, Station, System, register
+from neurips16.export.graph.low_rank import fold_normalisation, limit_rank
+from neurips16.export.graph.pixels import PIXELS, to_bytes
+from neurips16.export.graph.seeded_noise import MAX_SEED, seed_input, uniform
+from neurips16.export.options import positive_integer, spread
+from neurips16.export.registry import ExportedModel, SystemExport, Target, range_parameters
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
+from neurips16.export.station import open_station
 from neurips16.training.data.mnist.reader import LabelledImages, read_mnist
 from neurips16.training.metrics.assignment import assignment_error, best_assignment
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
@@ -154,13 +147,13 @@ def order_categories(network: InfoGAN, data: LabelledImages) -> tuple[str, ...]:
     return tuple(map(str, range(sizes[0])))
 
 
-def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
+def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
     """How well the categorical code reads the labels that the training never saw.
 
     The assignment of categories to labels is the best one-to-one on training images; it is applied to the split.
 
     Args:
-        station: a checkpoint, an exported file of the repository, or a server.
+        target: a checkpoint, an exported file of the repository, or a server.
         data: the data set's folder.
         split: "test", or "all" for test and training images together.
         options: see `OPTIONS`.
@@ -170,18 +163,18 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
         the last where there is no categorical code.
 
     Raises:
-        EvaluationError: the station is a baseline, or an option cannot be used.
+        EvaluationError: the target is a baseline, or an option cannot be used.
     """
-    encoder = model_at(station, ENCODER, models)
     train, test = read_mnist(data, "train"), read_mnist(data, "test")
-    count = min(whole_number(options, "assign", len(train)), len(train))
-    chosen = np.linspace(0, len(train) - 1, count).round().astype(int)
+    chosen = spread(len(train), positive_integer(options, "assign", len(train)))
     if split == "all":
         test = LabelledImages(np.concatenate([test.images, train.images]), np.concatenate([test.labels, train.labels]))
-    ends = np.cumsum([int(size) for size in encoder.numbers("categories")])
-    if not len(ends):
-        return {"images": len(test), "assigned_on": count}
-    known, asked = (encoder(image=images) for images in (train.images[chosen], test.images))
+    count = len(chosen)
+    with open_station(target, "infogan", ENCODER, models) as encoder:
+        ends = np.cumsum([int(size) for size in encoder.number_list("categories")])
+        if not len(ends):
+            return {"images": len(test), "assigned_on": count}
+        known, asked = (encoder.rows(image=images) for images in (train.images[chosen], test.images))
     best: tuple[float, float] = (1.0, 1.0)
     for start, end in zip([0, *ends], ends, strict=False):
         found, read = (a["category_probabilities"][:, start:end].argmax(1) for a in (known, asked))
@@ -233,7 +226,7 @@ def _generator(network: InfoGAN, labels: Sequence[str], shared: dict[str, Any]) 
     draw: dict[str, Callable[[int], np.ndarray]] = {
         "category": lambda n: rng.integers(0, codes.categorical, (n, len(codes.categorical))),
         "continuous": lambda n: rng.uniform(-reach, reach, (n, codes.continuous)).astype(np.float32),
-        "seed": lambda n: rng.integers(0, LARGEST_SEED, (n, 1)),
+        "seed": lambda n: rng.integers(0, MAX_SEED, (n, 1)),
     }
     cases = [{t.name: draw[t.name](n) for t in inputs} for n in (1, 12, 3)]
     example = {name: torch.from_numpy(value) for name, value in cases[2].items()}
@@ -264,4 +257,4 @@ def _encoder(network: InfoGAN, images: np.ndarray, labels: Sequence[str], shared
     return ExportedModel(spec, EncoderModel(network).eval(), example, cases, fp16_weights=True)
 
 
-register(System("infogan", models, evaluate, OPTIONS, quick_options={"assign": "10000"}))
+EXPORT = SystemExport("infogan", evaluate, models, OPTIONS, quick_options={"assign": "10000"})

@@ -11,18 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurips16.clients import Client
-from neurips16.export.errors import EvaluationError
-from neurips16.export.registry import ExportedModel, Station, System, register
-from neurips16.export.session import make_session
+from neurips16.export.registry import ExportedModel, SystemExport, Target
 from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance
+from neurips16.export.station import open_station
 from neurips16.export.systems.sound_classifier.models import PAPER, parity_sounds
 from neurips16.training.data.audio import read_waveform
 from neurips16.training.data.sound_pairs.reader import read_pairs
 from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, Block, repeated
 from neurips16.training.system import CHECKPOINT_KEY, read_checkpoint
-from neurips16.training.systems.soundnet.network import SHORTEST_S, SoundNet
-from neurips16.training.systems.soundnet.published_weights import load_soundnet
+from neurips16.training.systems.soundnet.network import SHORTEST_S, SoundNet, load_soundnet
 
 MAX_BATCH_SIZE = 8
 FEATURES = {8: ("pool5", "conv6"), 5: ("pool3", "conv4")}  # those that the paper recommends, and their like
@@ -66,11 +63,11 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
     return [ExportedModel(_spec(network, _provenance(checkpoint)), module, example, cases)]
 
 
-def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
-    """How far a station is from the teachers, on pairs as `training/data/sound_pairs/reader.py` reads them.
+def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
+    """How far a model is from the teachers, on pairs as `training/data/sound_pairs/reader.py` reads them.
 
     Args:
-        station: a checkpoint, published weights, an exported model, or a server.
+        target: a checkpoint, published weights, an exported model, or a server.
         data: the pairs' folder.
         split: unused: a folder of pairs is one split.
         options: none.
@@ -79,34 +76,20 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
         ``sounds``; for objects and scenes the mean divergence in nats (``object_kl``) and the share of output steps
         whose likeliest class is the teacher's (``object_agreement``).
     """
-    if station.baseline is not None:
-        raise EvaluationError("soundnet has no baselines: its classifier has, see sound_classifier")
     pairs = read_pairs(data)
     totals: dict[str, list[float]] = {
         f"{kind}_{name}": [] for kind in ("object", "scene") for name in ("kl", "agreement")
     }
-    answer = _answers(station)
-    for pair in pairs:
-        found = answer(read_waveform(pair.audio, SAMPLE_RATE_HZ)[None])
-        for kind, wanted in (("object", pair.objects), ("scene", pair.scenes)):
-            got = found[f"{kind}_probabilities"][0][: len(wanted)]
-            wanted = wanted[: len(got)]
-            logs = np.log(np.maximum(wanted, 1e-30)) - np.log(np.maximum(got, 1e-30))
-            totals[f"{kind}_kl"].append(float((wanted * logs).sum(1).mean()))
-            totals[f"{kind}_agreement"].append(float((wanted.argmax(1) == got.argmax(1)).mean()))
+    with open_station(target, "soundnet", "soundnet", models) as model:
+        for pair in pairs:
+            found = model.ask({"waveform": read_waveform(pair.audio, SAMPLE_RATE_HZ)[None]})
+            for kind, wanted in (("object", pair.objects), ("scene", pair.scenes)):
+                got = found[f"{kind}_probabilities"][0][: len(wanted)]
+                wanted = wanted[: len(got)]
+                logs = np.log(np.maximum(wanted, 1e-30)) - np.log(np.maximum(got, 1e-30))
+                totals[f"{kind}_kl"].append(float((wanted * logs).sum(1).mean()))
+                totals[f"{kind}_agreement"].append(float((wanted.argmax(1) == got.argmax(1)).mean()))
     return {"sounds": len(pairs), **{name: float(np.mean(values)) for name, values in totals.items()}}
-
-
-def _answers(station: Station):
-    if station.checkpoint is not None:
-        module = SoundNetModel(load_soundnet(station.checkpoint))
-        return lambda waveform: {k: v.detach().numpy() for k, v in module(torch.from_numpy(waveform)).items()}
-    if station.model is not None:
-        session = make_session(station.model, intra_op_threads=0)
-        names = [output.name for output in session.get_outputs()]
-        return lambda waveform: dict(zip(names, session.run(names, {"waveform": waveform}), strict=True))
-    client = Client(station.url)
-    return lambda waveform: client.infer("soundnet", {"waveform": waveform})
 
 
 def _spec(network: SoundNet, about: dict[str, object]) -> ModelSpec:
@@ -155,4 +138,4 @@ def _provenance(checkpoint: Path) -> dict[str, object]:
     return {"published_weights_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
 
 
-register(System("soundnet", models, evaluate))
+EXPORT = SystemExport("soundnet", evaluate, models)

@@ -1,5 +1,7 @@
 """The admin token: who has it may load and unload models, share memory, and change traces and logs.
 
+Over HTTP it is asked for by everything but the health: Triton checks it before it parses a request, and what parses
+one there can be ended by who sends it (lists that are nested deep, in a kilobyte; blanks, in gigabytes).
 Triton asks for it as a header. It hands out these protocols as a whole, so the list of the models that are *not* loaded
 needs the token, too.
 """
@@ -20,6 +22,7 @@ GRPC_HEADER = f"triton-grpc-protocol-{HEADER}"
 VARIABLE = "NEURIPS16_ADMIN_TOKEN"
 FILE = "admin-token"
 PROTOCOLS = ("model-repository", "shared-memory", "trace", "logging")
+HTTP_PROTOCOLS = ("metadata", "inference", "model-config", "statistics", *PROTOCOLS)
 
 _FORM = re.compile(r"[A-Za-z0-9._~-]{16,256}")  # what Triton's option and a header both carry as it is
 _FORM_TEXT = "16 to 256 of A-Z a-z 0-9 . _ ~ -"
@@ -69,8 +72,7 @@ def save_token(token: str, folder: Path) -> Path:
 
 def restrictions(token: str) -> dict[str, str]:
     """The options of `tritonserver` that ask for the token, by the environment variable to hand them over in."""
-    protocols = ",".join(PROTOCOLS)
     return {
-        "NEURIPS16_GRPC_RESTRICTION": f"--grpc-restricted-protocol={protocols}:{HEADER}={token}",
-        "NEURIPS16_HTTP_RESTRICTION": f"--http-restricted-api={protocols}:{HEADER}={token}",
+        "NEURIPS16_GRPC_RESTRICTION": f"--grpc-restricted-protocol={','.join(PROTOCOLS)}:{HEADER}={token}",
+        "NEURIPS16_HTTP_RESTRICTION": f"--http-restricted-api={','.join(HTTP_PROTOCOLS)}:{HEADER}={token}",
     }

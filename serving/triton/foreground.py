@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from neurips16.serving.errors import ServerFailedError
-from neurips16.serving.repository import prepare
+from neurips16.serving.errors import ServingError
+from neurips16.serving.repository import prepare_model
+from neurips16.serving.triton.admin_token import HEADER
 from neurips16.serving.triton.server import TritonServer
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("neurips16.serving")
 
 POLL_S = 0.2
-MAX_FAILURES, FAILURE_WINDOW_S = 3, 600.0
+# A server that ends is started again for as long as it can be: at once, then ever later, for who makes it end must not
+# keep the machine busy. It counts as healthy again after a while without a failure. Only starts that fail, so many in
+# a row, end it all: then another program has its port, say, or its files are gone.
+FIRST_DELAY_S, LONGEST_DELAY_S, HEALTHY_S = 1.0, 60.0, 600.0
+MAX_FAILED_STARTS = 10
 
 
 class Service:
@@ -31,10 +36,11 @@ class Service:
     Args:
         repositories: the model repositories.
         host: the address to listen on.
-        ports: of gRPC, HTTP and metrics; 0 takes a free one.
+        ports: of gRPC, HTTP and metrics; 0 takes a free one, None leaves HTTP out.
         http_host, metrics_host, tls, insecure_plaintext, admin_token: as `TritonServer` has them.
         models: the models to load, None for all.
         model_control: what becomes of them later, as `TritonServer` has it.
+        memory_limit: bytes that the server may take, None for as much as there is.
         timeout_s: how long they may take to load.
         verbose: show all that the server says, not only what needs attention.
     """
@@ -44,7 +50,7 @@ class Service:
         repositories: Sequence[Path],
         *,
         host: str,
-        ports: tuple[int, int, int],
+        ports: tuple[int, int | None, int],
         http_host: str | None,
         metrics_host: str | None,
         tls: ServerTLS | None,
@@ -52,6 +58,7 @@ class Service:
         admin_token: str | None,
         models: Sequence[str] | None,
         model_control: str,
+        memory_limit: int | None,
         timeout_s: float,
         verbose: bool,
     ):
@@ -69,8 +76,11 @@ class Service:
             admin_token=admin_token,
             models=models,
             model_control=model_control,
-            before_load=prepare,
+            memory_limit=memory_limit,
+            before_load=prepare_model,
+            strict=False,
         )
+        self._http = http_port is not None
         self._timeout_s = timeout_s
         self._verbose = verbose
         self._stopping = threading.Event()
@@ -85,8 +95,6 @@ class Service:
         self._follow_log()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        for repository in self._server.repositories:
-            prepare(repository)
         try:
             self._start()
             while not self._stopping.wait(POLL_S):
@@ -103,23 +111,39 @@ class Service:
             self._say_ready()
 
     def _start_again(self, failure: str) -> None:
-        """Replace a server that has ended, or that has to; a server that keeps failing is given up."""
-        now = time.monotonic()
-        self._failures = [then for then in self._failures if now - then < FAILURE_WINDOW_S] + [now]
-        if len(self._failures) > MAX_FAILURES:
-            raise ServerFailedError(f"{failure}; given up after {MAX_FAILURES} new starts in {FAILURE_WINDOW_S:g} s")
-        logger.error("%s; starting Triton again", failure)
-        self._server.stop()
-        self._start()
+        """Replace a server that has ended, or that has to, after a wait that grows with each failure.
+
+        Raises:
+            ServingError: it cannot be started any more.
+        """
+        for failed_starts in range(1, MAX_FAILED_STARTS + 1):
+            now = time.monotonic()
+            self._failures = [then for then in self._failures if now - then < HEALTHY_S] + [now]
+            delay_s = delay(len(self._failures))
+            logger.error("%s; starting Triton again%s", failure, f" in {delay_s:g} s" if delay_s else "")
+            self._server.stop()
+            if self._stopping.wait(delay_s):
+                return
+            try:
+                self._start()
+            except ServingError as error:
+                if failed_starts == MAX_FAILED_STARTS:
+                    raise
+                failure = str(error)
+            else:
+                return
 
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))
         token = self._server.admin_token_file
         logger.info("ready: %s at %s (gRPC); admin token in %s; Ctrl-C stops", models, self._server.url, token)
-        left_out = [service for service, port in self._server.ports.items() if port is None]
-        if left_out:
-            options = " and ".join(f"--{service.lower()}-host" for service in left_out)
-            logger.info("%s: left out beyond loopback, where %s would open it", " and ".join(left_out), options)
+        ports = self._server.ports
+        if ports["HTTP"] is not None:
+            logger.info("HTTP at %s: health for all, the rest with the header %s", self._server.http_url, HEADER)
+        elif self._http:
+            logger.info("HTTP: left out beyond loopback, where --http-host would open it")
+        if ports["metrics"] is None:
+            logger.info("metrics: left out beyond loopback, where --metrics-host would open them")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stopping.is_set():  # asked twice: do not wait for the requests in hand
@@ -132,3 +156,8 @@ class Service:
         root = logging.getLogger("neurips16")
         root.addHandler(handler)
         root.setLevel(logging.DEBUG if self._verbose else logging.INFO)
+
+
+def delay(failures: int) -> float:
+    """Seconds to wait before a start, after so many failures in a short time: none, then ever more up to a minute."""
+    return 0.0 if failures < 2 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 2, 30))

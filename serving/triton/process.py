@@ -116,6 +116,7 @@ class ServerProcess:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    umask=0o077,  # what it writes, and what it shares with its own processes, is its owner's alone
                     pass_fds=[write],
                     text=True,
                     errors="replace",

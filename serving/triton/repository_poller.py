@@ -27,7 +27,7 @@ class RepositoryPoller:
         known: what `look` found before the server started: whatever differs from it is loaded.
         control: loads and unloads models.
         wanted: the models that should be ready; changed as models come and go.
-        before_load: called with a repository before a model of it is loaded.
+        before_load: called with a model's folder before it is loaded.
         poll_s: seconds from one look to the next.
     """
 
@@ -94,7 +94,7 @@ class RepositoryPoller:
 
     def _load(self, folder: Path) -> None:
         if self._before_load is not None:
-            self._before_load(folder.parent)
+            self._before_load(folder)
         self._control.load(folder.name)
         self._wanted.add(folder.name)
         logger.info("loaded what is new of model %r", folder.name)
@@ -124,7 +124,7 @@ def fingerprint(model: Path) -> Fingerprint:
             continue
         try:
             status = path.stat()
-        except FileNotFoundError:  # being renamed at this moment
+        except OSError:  # being renamed at this moment, or a link to nowhere
             continue
         found.append((str(relative), 0 if path.is_dir() else status.st_size, status.st_mtime_ns))
     return frozenset(found)

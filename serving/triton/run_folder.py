@@ -15,9 +15,13 @@ NumPy and ONNX Runtime from where this process has them, whatever environment th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import glob
 import os
+import re
 import shutil
+import stat
 import sys
 import tempfile
 import uuid
@@ -34,7 +38,8 @@ from neurips16.serving.triton.installation import (
 )
 
 PREFIX = "neurips16-serve-"
-SHARED_MEMORY = Path("/dev/shm")
+RUN_NAME = re.compile(rf"{PREFIX}[0-9a-f]{{12}}")
+SHARED_MEMORY = Path("/dev/shm")  # nosec B108: the kernel's name for it; what is made there has random names
 BACKEND_SOURCES = Path(__file__).parents[1] / "backends"
 
 
@@ -84,7 +89,7 @@ class Runtime:
 
     def shared_memory_regions(self) -> list[Path]:
         """This server's regions in /dev/shm."""
-        return list(SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"))
+        return _ours(SHARED_MEMORY, self.shared_memory_prefix)
 
     def environment(self) -> dict[str, str]:
         """The environment variables of the server and, through it, of its model processes."""
@@ -99,7 +104,7 @@ class Runtime:
 
     def leftovers(self) -> list[str]:
         """What `remove` removes, as patterns."""
-        return [str(SHARED_MEMORY / f"{self.shared_memory_prefix}*"), str(self.folder)]
+        return [str(SHARED_MEMORY / f"{self.shared_memory_prefix}*"), glob.escape(str(self.folder))]
 
     def remove(self) -> None:
         """Remove the folder, and what the server may have left in /dev/shm."""
@@ -137,16 +142,43 @@ class Runtime:
 def sweep() -> None:
     """Remove what servers left behind whose process was killed and could not clean up itself."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:  # another user's, or being made or removed at this moment
+        lock = _abandoned(folder)
+        if lock is None:
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # its server runs
-            os.close(lock)
-            continue
-        for region in SHARED_MEMORY.glob(f"{folder.name}-*"):
+        for region in _ours(SHARED_MEMORY, f"{folder.name}-"):
             region.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _abandoned(folder: Path) -> int | None:
+    """The lock of a run folder that no server holds, now held by us; None of any other.
+
+    Everybody may lay folders, and links, into the temporary folder under any name.
+    """
+    if not RUN_NAME.fullmatch(folder.name) or not _is_ours(folder.lstat()) or not stat.S_ISDIR(folder.lstat().st_mode):
+        return None
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # being made or removed at this moment
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # its server runs
+        os.close(lock)
+        return None
+    return lock
+
+
+def _ours(folder: Path, prefix: str) -> list[Path]:
+    """This user's files, links not followed, whose names begin with ``prefix``."""
+    found = []
+    for path in folder.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if _is_ours(path.lstat()):
+                found.append(path)
+    return found
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid()

@@ -14,11 +14,13 @@ from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFa
 from neurips16.serving.repository import CONFIG_FILE, read_config
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
 from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
+from neurips16.serving.triton.admission import admit
 from neurips16.serving.triton.installation import check_packages, find_triton, gpu_usable
 from neurips16.serving.triton.log import ServerLog
 from neurips16.serving.triton.management_client import LOAD_S, ControlError, ModelState, ServerControl
+from neurips16.serving.triton.memory_limit import limit_memory
 from neurips16.serving.triton.process import ServerProcess
-from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller
 from neurips16.serving.triton.run_folder import Runtime
 from neurips16.serving.triton.stub_watcher import StubWatcher
 from neurips16.serving.triton.supervisor import STANDS_FOR
@@ -42,7 +44,8 @@ class TritonServer:
         repository: a model repository, or several.
         host: the address to listen on.
         grpc_port: the port of the KServe v2 gRPC service; 0 takes a free one.
-        http_port, metrics_port: likewise; None leaves that service out.
+        http_port, metrics_port: likewise; None leaves that service out. HTTP is for who has the admin token, but for
+            the health.
         http_host, metrics_host: the addresses of these services, which have no TLS. None is ``host`` where that is
             loopback, and leaves the service out where others reach it.
         tls: the certificates of the gRPC service.
@@ -53,7 +56,9 @@ class TritonServer:
             the admin token loads and unloads; "poll": models that are new or have changed in the repository are loaded
             by themselves.
         poll_s: how often "poll" looks.
-        before_load: called with a repository before "poll" loads a model from it.
+        before_load: called with a model's folder before the model is loaded; a `RepositoryError` leaves it out.
+        strict: whether a model that does not load at the start is an error; else the others are served without it.
+        memory_limit: bytes that the server may take; None for as much as there is.
         verbose: the level of Triton's own verbose log.
 
     Raises:
@@ -66,7 +71,7 @@ class TritonServer:
         *,
         host: str = "127.0.0.1",
         grpc_port: int = 8001,
-        http_port: int | None = 8000,
+        http_port: int | None = None,
         metrics_port: int | None = 8002,
         http_host: str | None = None,
         metrics_host: str | None = None,
@@ -77,6 +82,8 @@ class TritonServer:
         model_control: str = "none",
         poll_s: float = 2.0,
         before_load: Callable[[Path], object] | None = None,
+        strict: bool = True,
+        memory_limit: int | None = None,
         verbose: int = 0,
     ):
         if model_control not in MODEL_CONTROLS:
@@ -98,6 +105,8 @@ class TritonServer:
         self._model_control = model_control
         self._poll_s = poll_s
         self._before_load = before_load
+        self._strict = strict
+        self._memory_limit = memory_limit
         self._verbose = verbose
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
@@ -173,7 +182,7 @@ class TritonServer:
 
             self._access = ControlAccess(self._tls)
         self.ports = claim_ports(self.hosts, self.ports)
-        self._found = look(self.repositories, self._models)
+        self._found = admit(self.repositories, self._models, self._before_load)
         self._gpu = gpu_usable()
         self._runtime = Runtime.create(binary)
         self.admin_token_file = save_token(self.admin_token, self._runtime.folder)
@@ -190,6 +199,8 @@ class TritonServer:
             self._process = None
             self.stop()
             raise ServerFailedError(f"{binary.executable} could not be started: {error}") from error
+        if self._memory_limit is not None:
+            limit_memory(self._process.pid, self._memory_limit)
         self._watcher = StubWatcher(self._process.pid, self.repositories, ControlError)
         self._watcher.start()
 
@@ -226,8 +237,11 @@ class TritonServer:
             raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
         wanted = {folder.name for folder in self._found}
         failed = [entry for entry in index if entry.model in wanted and not entry.ready]
-        if failed:
+        wanted -= {entry.model for entry in failed}
+        if failed and (self._strict or not wanted):
             raise ModelFailedError("; ".join(explain(entry) for entry in failed))
+        for entry in failed:
+            logger.error("left out: %s", explain(entry))
         watcher.arm(control)
         self._wanted = wanted
         if self._model_control == "poll":

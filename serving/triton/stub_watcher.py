@@ -144,6 +144,8 @@ class StubWatcher:
                 stub = self._stub_of(child.cmdline())
                 if stub is not None:
                     self._stubs[child.pid] = stub
+                    with contextlib.suppress(FileNotFoundError):  # made readable for all, whatever the umask
+                        (SHARED_MEMORY / stub.region).chmod(0o600)
         except psutil.Error:
             return
         if not dead or child.pid in self._handled:

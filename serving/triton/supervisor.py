@@ -77,7 +77,7 @@ def _become(program: list[str], signals: set[signal.Signals], tell: int) -> None
             os.write(2, f"the list of processes shows the admin token: ptrace is not permitted ({error})\n".encode())
             program = [os.environ[word[1:]] if word.startswith(STANDS_FOR) else word for word in program]
     try:
-        os.execv(program[0], program)
+        os.execv(program[0], program)  # nosec B606: no shell is wanted
     except OSError as error:
         os.write(2, f"cannot start {program[0]}: {error}\n".encode())
         os._exit(127)
@@ -182,7 +182,8 @@ def _remove(leftovers: list[str]) -> None:
             if os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                os.unlink(path)
+                with contextlib.suppress(OSError):  # another user's, who gave it such a name
+                    os.unlink(path)
 
 
 def _end_as(status: int) -> None:

@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.errors import RequestError
-from neurips16.export.spec import EXACT, ModelSpec, TensorSpec, embed_spec
+from neurips16.export.spec import EXACT, ModelSpec, StateSpec, TensorSpec, embed_spec
 
 EMBEDDING_SIZE = 4
 RATE, WINDOW, STEP = 8_000, 8_000, 2_000
@@ -151,9 +151,19 @@ def write_repository(folder: Path) -> Path:
     return folder
 
 
-def write_model(folder: Path, name: str, text: str, parameters: dict[str, str], *, version: int = 1) -> None:
+def write_model(
+    folder: Path,
+    name: str,
+    text: str,
+    parameters: dict[str, str],
+    *,
+    version: int = 1,
+    states: tuple[StateSpec, ...] = (),
+) -> None:
     model = onnx.parser.parse_model(text)
     onnx.checker.check_model(model)
+
+    carried = {name for state in states for name in (state.input, state.output)}
 
     def tensors(values, **more):
         return tuple(
@@ -165,6 +175,7 @@ def write_model(folder: Path, name: str, text: str, parameters: dict[str, str], 
                 **more,
             )
             for value in values
+            if value.name not in carried
         )
 
     spec = ModelSpec(
@@ -176,6 +187,7 @@ def write_model(folder: Path, name: str, text: str, parameters: dict[str, str], 
         max_batch_size=8,
         paper="none",
         parameters=parameters,
+        states=states,
     )
     embed_spec(model, spec)
     path = folder / name / str(version) / "model.onnx"

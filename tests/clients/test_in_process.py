@@ -5,17 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurips16.clients import Client
+from neurips16.clients import Client, in_process
 from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import (
     InvalidInputError,
     InvalidRequestError,
     ModelNotFoundError,
+    ResourceExhaustedError,
     UnsupportedError,
 )
+from neurips16.clients.protocol.messages import SequenceStep
 from neurips16.clients.protocol.operation import single
-from neurips16.clients.tasks.rank_premises.calls import rank
+from neurips16.clients.tasks.rank_premises.calls import rank_premises
+from neurips16.export.spec import EXACT, StateSpec
 
 from .scoring_models import write_model, write_repository
 
@@ -63,7 +66,7 @@ def test_the_newest_version_answers(local):
 def test_an_operation_gives_the_same_as_through_a_server(local, scoring_server):
     premises = ["q(b)", "! [X] : p(X)", "a = b"]
     with Client(scoring_server.url) as client:
-        assert local.run(rank("p(a)", premises)) == client.run(rank("p(a)", premises))
+        assert local.run(rank_premises("p(a)", premises)) == client.run(rank_premises("p(a)", premises))
         config = client.model_config("rfcn")
     assert local.run(single(messages.model_config("rfcn"))) == config
     assert {t.name: (t.dtype, t.dims) for t in config.inputs} == {"image": ("UINT8", (-1, -1, 3))}
@@ -100,3 +103,51 @@ def test_what_is_no_model(repository, tmp_path):
     onnx.save(onnx.parser.parse_model(_ADD.format("1.0")), broken)
     with pytest.raises(InvalidInputError, match="carries no specification"):
         LocalClient(tmp_path).model("broken")
+
+
+_SUM = """
+<ir_version: 10, opset_import: ["": 20]>
+sum (float[N,2] x, float[N,2] sum_in) => (float[N,2] y, float[N,2] sum_out) {
+    sum_out = Add (x, sum_in)
+    y = Identity (sum_out)
+}"""
+_STATE = StateSpec("sum_in", "sum_out", "FP32", (2,), EXACT, initial=0.5)
+
+
+class TestSequences:
+    @pytest.fixture
+    def local(self, tmp_path):
+        write_model(tmp_path, "sum", _SUM, {}, states=(_STATE,))
+        return LocalClient(tmp_path)
+
+    def step(self, local, value, sequence, *, start=False, end=False):
+        x = np.full((1, 2), value, np.float32)
+        return infer(local, "sum", {"x": x}, sequence=SequenceStep(sequence, start, end))["y"][0, 0]
+
+    def test_each_keeps_its_own_state_from_its_start_to_its_end(self, local):
+        assert self.step(local, 1, 7, start=True) == 1.5
+        assert self.step(local, 10, "seven", start=True) == 10.5
+        assert self.step(local, 2, 7) == 3.5
+        assert self.step(local, 20, "seven") == 30.5
+        assert self.step(local, 3, 7, end=True) == 6.5
+        assert self.step(local, 1, "seven", start=True) == 1.5  # begins again
+        with pytest.raises(InvalidRequestError, match="sequence 7 is not known"):
+            self.step(local, 1, 7)
+
+    def test_a_request_of_no_sequence_or_of_several_rows_is_refused(self, local):
+        with pytest.raises(InvalidRequestError, match="which sequence it belongs to"):
+            infer(local, "sum", {"x": np.zeros((1, 2), np.float32)})
+        with pytest.raises(InvalidRequestError, match="has one row"):
+            infer(local, "sum", {"x": np.zeros((2, 2), np.float32)}, sequence=SequenceStep(1, start=True))
+
+    def test_they_are_bounded_in_number_and_forgotten_when_idle(self, local, monkeypatch):
+        monkeypatch.setattr(in_process, "MAX_SEQUENCES", 2)
+        now = [0.0]
+        local.model("sum").sequences._clock = lambda: now[0]
+        self.step(local, 1, 1, start=True)
+        self.step(local, 1, 2, start=True)
+        with pytest.raises(ResourceExhaustedError, match="2 sequences are under way"):
+            self.step(local, 1, 3, start=True)
+        now[0] = in_process.MAX_SEQUENCE_IDLE_S + 1
+        assert self.step(local, 1, 3, start=True) == 1.5
+        assert len(local.model("sum").sequences) == 1

@@ -20,7 +20,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))  # for deploy_tools
 
-from deploy_tools import CHART, DEPLOY, MODEL, ROOT, TOKEN, container, free_port
+from deploy_tools import CHART, DEPLOY, DIGEST, MODEL, ROOT, TOKEN, container, free_port
 
 if TYPE_CHECKING:
     from neurips16.serving.triton.process import ServerProcess
@@ -33,7 +33,7 @@ def render() -> Iterator[Callable[..., list[dict]]]:
     with helm.Chart.load(CHART) as chart:
 
         def render(**values: object) -> list[dict]:
-            texts = chart.render(values, name="demo", namespace="models")
+            texts = chart.render({"image": {"digest": DIGEST}, **values}, name="demo", namespace="models")
             documents = [d for path, text in texts.items() if path.endswith(".yaml") for d in yaml.safe_load_all(text)]
             return [document for document in documents if document]
 

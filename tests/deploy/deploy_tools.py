@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -18,12 +20,24 @@ ALERTS = CHART / "monitoring/alerts.yaml"
 DASHBOARD = CHART / "monitoring/dashboard.json"
 COMPOSE = DEPLOY / "compose/compose.yaml"
 MODEL = "conjecture_encoder"  # the shipped model that the real server has
+DIGEST = f"sha256:{'0' * 64}"  # of the image, which the chart must be given
 TOKEN = "an-admin-token-of-the-tests"
 
 
 def load(path: Path) -> dict:
     """The one document of a YAML file."""
     return yaml.safe_load(path.read_text())
+
+
+def load_module(path: Path) -> ModuleType:
+    """A program of deploy/ as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their own module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def find_program(name: str, how: str) -> str:

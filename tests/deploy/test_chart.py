@@ -18,7 +18,6 @@ VALUES = {
     "on CPUs, baked, plain": {"gpu": {"count": 0}, "tls": {"insecurePlaintext": True}},
     "models on a volume": {
         "models": {"volume": {"persistentVolumeClaim": {"claimName": "models", "readOnly": True}}},
-        "image": {"digest": f"sha256:{'0' * 64}"},
         "service": {"headless": True, "annotations": {"a": "b"}},
         "server": {"connectionAgeSeconds": 0, "extraArguments": ["--log-verbose=1"]},
         "serviceAccount": {"create": False},
@@ -66,7 +65,8 @@ def test_the_oldest_is_the_charts():
     "values",
     [
         {"tls": {"secretname": "a"}},
-        {"image": {"tag": "latest"}},
+        {"image": {"tag": "1"}},
+        {"image": {"digest": ""}},
         {"image": {"digest": "sha256:1"}},
         {"resources": {"limits": {"memory": None}}},
         {"tls": {"secretName": ""}},
@@ -167,11 +167,9 @@ def test_rules_and_dashboard_are_the_files(render):
     assert text == DASHBOARD.read_text().rstrip("\n")
 
 
-def test_a_digest_wins_over_a_tag(render):
-    digest = f"sha256:{'a' * 64}"
-    image = container(render(image={"repository": "r/n", "tag": "1", "digest": digest}))["image"]
-    assert image == f"r/n@{digest}"
-    assert container(render(image={"tag": "1"}))["image"] == "neurips16-triton:1"
+def test_the_image_is_named_by_its_digest(render):
+    image = {"repository": "r/n", "digest": f"sha256:{'a' * 64}"}
+    assert container(render(image=image))["image"] == f"r/n@{image['digest']}"
 
 
 def command_lines() -> dict[str, list[str]]:

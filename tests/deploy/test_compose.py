@@ -15,8 +15,9 @@ SERVICES = load(COMPOSE)["services"]
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
 def test_a_parser_of_the_specification_takes_it(name):
     compose_spec = pytest.importorskip("compose_spec", reason="comes with pip: neurips16[deploy]")
-    # It knows no variables, so each stands as its default.
+    # It knows no variables, so each stands as its default; and no tag beside a digest, which Docker passes over.
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (FOLDER / name).read_text())
+    text = re.sub(r"(image: [\w/]+):[\w.]+@", r"\1@", text)
     compose = compose_spec.PyCompose.from_yaml(re.sub(r"\$\{\w+:\?\}", "given", text))
     compose.validate()
     with pytest.raises(ValueError, match="imag"):

@@ -41,10 +41,10 @@ def test_every_shipped_model_is_walked_through_and_reported(tmp_path) -> None:
 def test_a_model_that_answers_otherwise_fails_the_check(check) -> None:
     spec = read_spec(MODELS[0])
     said = check.Report()
-    right = [np.ones((2, 3), np.float32) for _ in spec.outputs]
+    right = [{tensor.name: np.ones((2, 3), np.float32) for tensor in spec.outputs}]
     assert check.difference("m", "in process", spec, right, right, said) == 0
     assert not said.failures
-    check.difference("m", "in process", spec, [value + 1 for value in right], right, said)
+    check.difference("m", "in process", spec, [{name: value + 1 for name, value in right[0].items()}], right, said)
     assert len(said.failures) == len(spec.outputs)
 
 

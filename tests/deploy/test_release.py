@@ -1,14 +1,15 @@
-"""Everything in deploy/ names one release of Triton, which loads every model that ships."""
+"""Everything in deploy/ names one release of Triton by its digest, which loads every model that ships."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from deploy_tools import CHART, COMPOSE, DEPLOY, ROOT, load
+from deploy_tools import CHART, COMPOSE, DEPLOY, ROOT, load, load_module
 
 from neurips16.serving.release import DEPLOYED, OP_LIBRARY_API, get_release, preflight
 
+PINNED = load_module(DEPLOY / "image_digests.py").PINNED
 VERSION = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]
 TAG = f"{VERSION}-{DEPLOYED}"
 FOLDERS = ("docker", "compose", "helm", "kserve")
@@ -28,25 +29,47 @@ def test_an_image_has_the_one_tag(name):
     assert not re.search(r":latest\b", TEXTS[name])
 
 
+def test_images_of_others_are_named_by_digest():
+    """Only what a file builds itself goes by a tag, and is never pulled."""
+    base = dict(re.findall(r"^ARG (\w+)=(\S+)", TEXTS["docker/Dockerfile"], re.M))["TRITON"]
+    assert PINNED.fullmatch(base)
+    stages = re.findall(r"^FROM (\S+)", TEXTS["docker/Dockerfile"], re.M)
+    assert stages == ["${TRITON}", "${TRITON}", "server-mounted", "server-${MODELS}"]
+    for name, service in load(COMPOSE)["services"].items():
+        if "build" in service:
+            assert service["pull_policy"] == "build", name
+        else:
+            assert PINNED.fullmatch(service["image"]), name
+
+
+def test_no_node_takes_the_runtime_before_it_names_an_image_of_yours():
+    (container,) = load(DEPLOY / "kserve/runtime.yaml")["spec"]["containers"]
+    assert container["image"] == "neurips16-triton@sha256:DIGEST"  # which is no name of an image
+    command = re.search(r"sed '?\"?s\|([^|]+)\|([^|]+)\|", TEXTS["README.md"])
+    assert command[1] == container["image"]
+    assert command[2].endswith("/neurips16-triton@sha256:...")
+
+
 def test_the_places_that_name_it_are_seen():
     assert TAG in TEXTS["docker/Dockerfile"]
     assert load(CHART / "Chart.yaml")["appVersion"] == TAG
     assert load(COMPOSE)["services"]["triton"]["image"] == f"neurips16-triton:{TAG}"
-    assert TAG in TEXTS["kserve/runtime.yaml"]
     assert TAG in TEXTS["README.md"]
 
 
 def test_the_image_is_built_against_the_releases_onnxruntime():
     arguments = dict(re.findall(r"^ARG (\w+)=(\S+)", TEXTS["docker/Dockerfile"], re.M))
     release = get_release(DEPLOYED)
-    assert arguments["TRITON_RELEASE"] == DEPLOYED
+    assert f"tritonserver:{DEPLOYED}-py3@" in arguments["TRITON"]
     assert arguments["ONNXRUNTIME_VERSION"] == release.onnxruntime
     assert release.custom_op_api >= OP_LIBRARY_API
 
 
 def test_its_known_holes_are_closed():
-    """CVE-2025-23310 and others like it, which 25.07 closed: the HTTP of the health probes is open to the node."""
-    assert DEPLOYED >= "25.07"
+    """The bulletins that were read are rows of a table in THREATS.md, and each says which release closed it."""
+    bulletins = re.findall(r"^\| (\d{4}) \| [^|]+ \| (\d\d\.\d\d) \|", (DEPLOY / "THREATS.md").read_text(), re.M)
+    assert len(bulletins) >= 8
+    assert max(release for _, release in bulletins) <= DEPLOYED
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.parts[-3])

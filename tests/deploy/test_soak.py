@@ -37,7 +37,7 @@ from neurips16.clients import Client  # noqa: E402
 from neurips16.clients.protocol import messages  # noqa: E402
 from neurips16.clients.protocol.errors import InvalidRequestError  # noqa: E402
 from neurips16.serving import TritonServer  # noqa: E402
-from neurips16.serving.repository import prepare  # noqa: E402
+from neurips16.serving.repository import prepare, prepare_model  # noqa: E402
 
 sys.path.remove(str(DEPLOY))  # its folders docker, helm and so on would pass for packages
 
@@ -66,7 +66,7 @@ def following(tmp_path_factory) -> Iterator[TritonServer]:
     """One shipped model, on a server that follows its repository."""
     repository = copy(MODELS, tmp_path_factory.mktemp("followed"), [PUBLISHED])
     prepare(repository)
-    options = {"model_control": "poll", "poll_s": 0.2, "before_load": prepare}
+    options = {"model_control": "poll", "poll_s": 0.2, "before_load": prepare_model}
     with TritonServer(repository, grpc_port=0, http_port=None, metrics_port=None, **options) as running:
         yield running
 
@@ -229,6 +229,14 @@ def test_a_failure_ends_the_command_with_1_after_all_scenarios(tmp_path, monkeyp
     text = (tmp_path / "out" / report.REPORT).read_text()
     assert "FAILED malformed: StalledError: no answer" in text
     assert "| overflow |  | held |" in text
+
+
+def test_a_reader_that_fails_under_the_fuzzer_is_a_failure(tmp_path, monkeypatch):
+    outcomes = [soak_command.Outcome("a", 5, ""), soak_command.Outcome("b", 2, "KeyError: 'x'; crash-1")]
+    monkeypatch.setattr(soak_command, "fuzz", lambda *_: iter(outcomes))
+    finding = soak_command.fuzz_readers(1, tmp_path)
+    assert finding.figures == {"a": 5, "b": 2}
+    assert finding.failures == ["b: KeyError: 'x'; crash-1"]
 
 
 @pytest.mark.triton

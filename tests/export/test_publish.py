@@ -45,7 +45,7 @@ def staged(tmp_path: Path) -> Path:
 @pytest.fixture
 def report(staged: Path) -> ParityReport:
     report = ParityReport.of(SPEC, staged)
-    report.stations["onnx"] = {"y": OutputReport(1e-4, 1e-5, "sums", compared=8)}
+    report.runs["onnx"] = {"y": OutputReport(1e-4, 1e-5, "sums", compared=8)}
     assert report.passed
     return report
 

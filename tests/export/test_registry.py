@@ -3,83 +3,50 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
 from neurips16.export import registry
-from neurips16.export.errors import SystemRegistryError
-from neurips16.export.registry import Station, System, get, names, register
+from neurips16.export.errors import UnknownExportError
+from neurips16.export.registry import SystemExport, export_names, find_export
 
 
-@pytest.fixture(autouse=True)
-def _own_systems(monkeypatch) -> None:
-    monkeypatch.setattr(registry, "_systems", {})
+def theirs(monkeypatch, *names: str) -> SystemExport:
+    """Another package's export, under each of the names."""
+    module = types.ModuleType("their_package")
+    module.EXPORT = SystemExport(names[0], lambda target, data, split, options: {})
+    monkeypatch.setitem(sys.modules, "their_package", module)
+    entries = [importlib.metadata.EntryPoint(name, "their_package:EXPORT", registry.GROUP) for name in names]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries if group == registry.GROUP else [])
+    return module.EXPORT
 
 
-def system(name: str) -> System:
-    return System(name, models=lambda checkpoint, data: [], evaluate=lambda station, data, split: {})
+def test_the_systems_of_the_folder_are_found_by_name() -> None:
+    assert find_export("soundnet").name == "soundnet"
+    assert {"deepmath", "rfcn", "soundnet"} <= set(export_names())
 
 
-def test_a_system_is_found_by_name() -> None:
-    one = register(system("one"))
-    assert get("one") is one
-    assert register(one) is one  # the same one again is nothing new
+def test_listing_imports_no_system(monkeypatch) -> None:
+    monkeypatch.setattr(registry.importlib, "import_module", lambda name: sys.modules[name])
+    for name in [name for name in sys.modules if name.startswith(f"{registry.PACKAGE}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert "rfcn" in export_names()
 
 
-def test_a_name_is_given_once() -> None:
-    register(system("one"))
-    with pytest.raises(SystemRegistryError, match=r"two systems are called 'one'.*rename"):
-        register(system("one"))
+@pytest.mark.parametrize("name", ["beta", "../beta", "spec", ""])
+def test_an_unknown_name_says_which_there_are(name) -> None:
+    with pytest.raises(UnknownExportError, match=r"there is no system .*; there are: deepmath, "):
+        find_export(name)
 
 
-def test_an_unknown_name_says_which_there_are(monkeypatch) -> None:
-    register(system("alpha"))
-    monkeypatch.setattr(registry.pkgutil, "iter_modules", lambda path: [])
-    with pytest.raises(SystemRegistryError, match=r"no system 'beta'; there are: alpha$"):
-        get("beta")
-    with pytest.raises(SystemRegistryError, match="no system"):
-        get("../beta")
-    with pytest.raises(SystemRegistryError, match="no system"):
-        get("spec")  # a module of the room that is no system
+def test_another_package_adds_a_system_by_an_entry_point(monkeypatch) -> None:
+    export = theirs(monkeypatch, "theirs")
+    assert find_export("theirs") is export
+    assert "theirs" in export_names()
 
 
-def test_asking_imports_the_module_of_that_name_only(monkeypatch) -> None:
-    module = types.ModuleType("neurips16.export.systems.gamma")
-    module.__spec__ = importlib.machinery.ModuleSpec("neurips16.export.systems.gamma", None)
-    monkeypatch.setitem(sys.modules, "neurips16.export.systems.gamma", module)
-    imported = []
-
-    def fake_import(name: str) -> types.ModuleType:
-        imported.append(name)
-        register(system(name.rpartition(".")[2]))
-        return module
-
-    monkeypatch.setattr(registry.importlib, "import_module", fake_import)
-    assert get("gamma").name == "gamma"
-    assert imported == ["neurips16.export.systems.gamma"]
-
-
-def test_a_user_s_package_adds_a_system_by_entry_point(monkeypatch) -> None:
-    module = types.ModuleType("users_package")
-    module.SYSTEM = system("theirs")
-    monkeypatch.setitem(sys.modules, "users_package", module)
-    entry = importlib.metadata.EntryPoint("theirs", "users_package:SYSTEM", registry.GROUP)
-
-    class Entry:
-        name = "theirs"
-
-        def load(self) -> None:
-            register(entry.load())
-
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()] if group == registry.GROUP else [])
-    assert get("theirs") is module.SYSTEM
-    monkeypatch.setattr(registry.pkgutil, "iter_modules", lambda path: [])
-    assert names() == ["theirs"]
-
-
-@pytest.mark.parametrize("given", [{}, {"url": "a:1", "model": Path("m")}])
-def test_a_station_is_one_place(given) -> None:
-    with pytest.raises(SystemRegistryError, match="name one of"):
-        Station(**given)
-    assert Station(url="a:1").checkpoint is None
+@pytest.mark.parametrize("names", [["rfcn"], ["theirs", "theirs"]])
+def test_a_name_is_given_once(monkeypatch, names) -> None:
+    theirs(monkeypatch, *names)
+    with pytest.raises(UnknownExportError, match=r"claimed more than once \(.*their_package:EXPORT"):
+        find_export(names[0])

@@ -20,7 +20,7 @@ from neurips16.export.spec import ModelSpec, TensorSpec, Tolerance, embed_spec
 
 pytestmark = pytest.mark.triton
 
-FREE = ["--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"]
+FREE = ["--grpc-port", "0", "--metrics-port", "0"]
 
 
 def publish(repository: Path, version: int, factor: float) -> None:

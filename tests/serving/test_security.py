@@ -48,6 +48,10 @@ RESTRICTED = {
     "LogSettings": service_pb2.LogSettingsRequest(),
 }
 RESTRICTED_HTTP = {
+    "/v2": "GET",
+    "/v2/models/double": "GET",
+    "/v2/models/double/config": "GET",
+    "/v2/models/double/stats": "GET",
     "/v2/repository/index": "POST",
     "/v2/repository/models/double/load": "POST",
     "/v2/systemsharedmemory/status": "GET",
@@ -302,6 +306,7 @@ class TestFiles:
     [
         (["--host", "0.0.0.0"], ("gRPC would be in plain text", "--insecure-plaintext")),
         (["--tls-cert", "server.pem"], ("--tls-cert and --tls-key go together",)),
+        (["--http-host", "127.0.0.1"], ("--http-port",)),
     ],
 )
 def test_the_command_says_so_on_one_line(tmp_path, options, words):
@@ -329,6 +334,7 @@ def test_the_command_hands_all_of_it_on(monkeypatch, tmp_path, folder, authority
     file.write_text(token)
     files = {"--tls-cert": folder / "server.pem", "--tls-key": folder / "server.key", "--tls-client-ca": authority.path}
     options = {**files, "--admin-token-file": file, "--host": "::", "--http-host": "::1", "--metrics-host": "192.0.2.1"}
+    options |= {"--http-port": 8000, "--memory-limit": "2GiB"}
     words = [str(word) for option in options.items() for word in option]
     monkeypatch.setattr(sys, "argv", ["neurips16", "serve", str(tmp_path), *words, "--insecure-plaintext"])
     with pytest.raises(SystemExit) as ended:
@@ -338,3 +344,20 @@ def test_the_command_hands_all_of_it_on(monkeypatch, tmp_path, folder, authority
     assert seen["admin_token"] == token
     assert (seen["host"], seen["http_host"], seen["metrics_host"]) == ("::", "::1", "192.0.2.1")
     assert seen["insecure_plaintext"] is True
+    assert (seen["http_port"], seen["memory_limit"]) == (8000, 2 << 30)
+
+
+def test_there_is_no_http_unless_it_is_asked_for(monkeypatch, tmp_path):
+    seen = {}
+
+    class Recorder:
+        def __init__(self, repositories, **options):
+            seen.update(options)
+            raise SecurityError("recorded")
+
+    monkeypatch.setattr("neurips16.serving.triton.foreground.TritonServer", Recorder)
+    monkeypatch.setattr(sys, "argv", ["neurips16", "serve", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert seen["http_port"] is None
+    assert TritonServer(tmp_path).ports["HTTP"] is None

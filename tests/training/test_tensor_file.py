@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from neurips16.training.errors import CheckpointError
 from neurips16.training.run import run_training
 from neurips16.training.system import load_module
 from neurips16.training.systems.rfcn.resnet import ResNet, load_imagenet_weights
-from neurips16.training.systems.soundnet.published_weights import load_soundnet
+from neurips16.training.systems.soundnet.network import load_soundnet
 from neurips16.training.tensor_file import read_tensor_file
 
 
@@ -81,3 +82,15 @@ def test_tensors_and_plain_values_are_read(tmp_path):
     content = read_tensor_file(tmp_path / "x")
     assert torch.equal(content["a"], torch.arange(3))
     assert content["b"] == [1, "two", 3.0, None]
+
+
+def test_a_file_that_unpacks_to_more_than_it_has_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "plain.pt")
+    assert len(read_tensor_file(tmp_path / "plain.pt")["a"]) == 1 << 20
+    packed = tmp_path / "packed.pt"
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in plain.namelist():
+            archive.writestr(name, plain.read(name))
+    assert packed.stat().st_size < 20_000
+    with pytest.raises(CheckpointError, match=r"compressed, which `torch\.save` never does"):
+        read_tensor_file(packed)

@@ -10,6 +10,9 @@ import soxr
 
 from neurips16.training.errors import DataError
 
+# Of all channels: a gigabyte, or 100 minutes of mono at 44.1 kHz. Half a megabyte of FLAC can say more.
+MAX_SAMPLES = 1 << 28
+
 
 def read_waveform(path: str | Path, sample_rate_hz: int) -> np.ndarray:
     """Decode a file (whatever libsndfile reads: wav, flac, ogg, mp3), mix its channels and resample it.
@@ -18,10 +21,15 @@ def read_waveform(path: str | Path, sample_rate_hz: int) -> np.ndarray:
         float32 [T].
 
     Raises:
-        DataError: it is not there, cannot be decoded, or holds no sound.
+        DataError: it is not there, cannot be decoded, is too long, or holds no sound.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            if file.frames * file.channels > MAX_SAMPLES:
+                raise DataError(
+                    f"{path} has {file.frames} samples in {file.channels} channels, at most {MAX_SAMPLES} are read"
+                )
+            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
     except (soundfile.SoundFileError, OSError) as error:
         raise DataError(f"{path} cannot be read as audio: {error}") from error
     if len(samples) == 0 or not np.isfinite(samples).all():

@@ -22,8 +22,8 @@ class Judge:
     perceptron: MLPClassifier
 
     @classmethod
-    def taught(cls, data: LabelledImages, *, seed: int = 0) -> Judge:
-        """A judge that has seen the images of a training split."""
+    def fit(cls, data: LabelledImages, *, seed: int = 0) -> Judge:
+        """A judge that was fitted to the images of a training split."""
         return cls(fit_perceptron(_flat(data.images), data.labels, passes=PASSES, seed=seed))
 
     def classes(self, images: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def fit_perceptron(features: np.ndarray, labels: np.ndarray, *, passes: int, see
 def read_error(
     known: np.ndarray, known_labels: np.ndarray, asked: np.ndarray, asked_labels: np.ndarray, *, passes: int = 30
 ) -> float:
-    """The error with which a perceptron reads labels from features [N, F], taught on ``known``, on ``asked``."""
+    """The error with which a perceptron reads labels from features [N, F], fitted to ``known``, on ``asked``."""
     scaler = StandardScaler().fit(known)
     perceptron = fit_perceptron(scaler.transform(known), known_labels, passes=passes)
     return float((perceptron.predict(scaler.transform(asked)) != asked_labels).mean())

@@ -10,6 +10,7 @@ the clip does. The clip's answer is the weighted mean of its steps' scores, as w
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ import numpy as np
 from neurips16.clients.media.audio import Audio, sound_blocks
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Each, Operation
 
 MODEL = "sound_classifier"
 SHORTEST_S = 0.1  # in less, nothing can be told apart
@@ -176,10 +178,18 @@ class _Clip:
         return SoundTimeline(self.model.labels, starts / rate, self.model.step_samples / rate, probabilities, weights)
 
 
-def classify(
+def classify_sound(
     audio: Audio, sample_rate_hz: int | None = None, *, top_k: int | None = None, steps: bool = False
 ) -> Operation[SoundClassification]:
-    """Name what can be heard; see `Client.classify_sound`.
+    """What can be heard, the likeliest class first: a list of `SoundClass`.
+
+    Args:
+        audio: a file (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point numbers in [-1, 1], or
+            whole numbers of 8, 16 or 32 bits. Any rate, any length from 0.1 s; long files are read and sent a window
+            at a time.
+        sample_rate_hz: of an array; a file says its own.
+        top_k: how many classes to return; all, if None.
+        steps: also say what is heard when, as ``timeline`` of the answer.
 
     Raises:
         InvalidInputError: the sound cannot be used.
@@ -191,36 +201,32 @@ def classify(
     model = SoundModel.of(config)
     clip = _Clip(model, steps)
 
-    def requests() -> Iterator[messages.Rpc[None]]:
-        batch: list[_Window] = []
-        for window in clip.windows(sound_blocks(audio, sample_rate_hz, model.sample_rate_hz)):
-            batch.append(window)
-            if len(batch) == model.windows_per_request:
-                yield _request(clip, batch)
-                batch = []
-        if batch:
-            yield _request(clip, batch)
+    batches: dict[int, list[_Window]] = {}  # those under way
 
-    yield requests()
+    def requests() -> Iterator[messages.Rpc[dict[str, np.ndarray]]]:
+        windows = clip.windows(sound_blocks(audio, sample_rate_hz, model.sample_rate_hz))
+        for place in itertools.count():
+            if not (batch := list(itertools.islice(windows, model.windows_per_request))):
+                return
+            batches[place] = batch
+            waveform = np.stack([window.samples for window in batch])
+            yield messages.infer(MODEL, {"waveform": waveform}, outputs=["step_probabilities", "step_weights"])
+
+    each = Each(requests())
+    while (reply := (yield each)) is not None:
+        _take(clip, batches.pop(reply.place), reply.result())
     return clip.result(top_k)
 
 
-def _request(clip: _Clip, batch: list[_Window]) -> messages.Rpc[None]:
-    waveform = np.stack([window.samples for window in batch])
-    rpc = messages.infer(MODEL, {"waveform": waveform}, outputs=["step_probabilities", "step_weights"])
-
-    def decode(reply: object) -> None:
-        answer = rpc.decode(reply)
-        probabilities, weights = (_output(answer, name) for name in ("step_probabilities", "step_weights"))
-        if probabilities.shape != (len(batch), weights.shape[-1], len(clip.model.labels)) or weights.ndim != 2:
-            raise UnexpectedReplyError(
-                f"model {MODEL!r} answered with shapes {list(probabilities.shape)} and {list(weights.shape)} to "
-                f"{len(batch)} windows and {len(clip.model.labels)} labels"
-            )
-        for window, row, weight in zip(batch, probabilities, weights, strict=True):
-            clip.add(window, row, weight)
-
-    return messages.Rpc(rpc.method, rpc.request, decode, kind=rpc.kind, model=rpc.model)
+def _take(clip: _Clip, batch: list[_Window], answer: dict[str, np.ndarray]) -> None:
+    probabilities, weights = (_output(answer, name) for name in ("step_probabilities", "step_weights"))
+    if probabilities.shape != (len(batch), weights.shape[-1], len(clip.model.labels)) or weights.ndim != 2:
+        raise UnexpectedReplyError(
+            f"model {MODEL!r} answered with shapes {list(probabilities.shape)} and {list(weights.shape)} to "
+            f"{len(batch)} windows and {len(clip.model.labels)} labels"
+        )
+    for window, row, weight in zip(batch, probabilities, weights, strict=True):
+        clip.add(window, row, weight)
 
 
 def _output(answer: dict[str, np.ndarray], name: str) -> np.ndarray:

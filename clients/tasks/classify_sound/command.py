@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from neurips16.clients.models_command import UrlOption
+from neurips16.clients.protocol.command_options import Failures, Server, asks_server
 
 if TYPE_CHECKING:
     from neurips16.clients.tasks.classify_sound.calls import SoundClassification, SoundTimeline
@@ -17,45 +17,50 @@ if TYPE_CHECKING:
 ROW_INCHES, SECONDS_PER_INCH, WIDEST_INCHES = 0.3, 1.0, 16.0
 
 
+@asks_server
 def classify_sound(
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Files: wav, flac, ogg, mp3, …")],
+    server: Server,
+    audio: Annotated[
+        list[Path],
+        typer.Argument(metavar="AUDIO...", help="Files (wav, flac, ogg, mp3, …), folders, or - for one on stdin."),
+    ],
     top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the likeliest K only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for each file.")] = False,
     timeline: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw what is heard when, for a single file.")
     ] = None,
-    url: UrlOption = None,
 ) -> None:
-    """Say what can be heard in sound files; one that cannot be used is reported, and the others are answered."""
-    from neurips16.clients.client import Client
-    from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError
+    """Say what can be heard in sound files.
 
-    if timeline is not None and len(audio) > 1:
-        raise InvalidInputError(f"--timeline draws one file, got {len(audio)}: name one at a time")
-    failures: list[InvalidAudioError] = []
-    with Client(url) as client:
-        for path in audio:
+    A file that cannot be used is named and the others are answered; the status is 1 then.
+    """
+    from neurips16.clients.media.input_files import AUDIO_SUFFIXES, input_files
+    from neurips16.clients.protocol.errors import ClientError, InvalidInputError
+
+    files = input_files(audio, AUDIO_SUFFIXES)
+    if timeline is not None and len(files) > 1:
+        raise InvalidInputError(f"--timeline draws one file, got {len(files)}: name one at a time")
+    failures = Failures()
+    with server.client() as client:
+        for file in files:
             try:
-                answer = client.classify_sound(path, top_k=top, steps=timeline is not None)
-            except InvalidAudioError as error:
-                failures.append(error)
-                text = str(error)
-                typer.echo(f"error: {text if str(path) in text else f'{path}: {text}'}", err=True)
+                answer = client.classify_sound(file.source, top_k=top, steps=timeline is not None)
+            except ClientError as error:
+                failures.add(file.name, error)
                 continue
-            _show(path, answer, as_json=as_json)
+            _show(file.name, answer, as_json=as_json)
             if timeline is not None and answer.timeline is not None:
-                draw_timeline(answer.timeline, answer.duration_s, timeline, title=path.name)
-    if failures:
-        raise typer.Exit(failures[0].exit_status)
+                draw_timeline(answer.timeline, answer.duration_s, timeline, title=Path(file.name).name)
+    failures.finish()
 
 
-def _show(path: Path, answer: SoundClassification, *, as_json: bool) -> None:
+def _show(name: str, answer: SoundClassification, *, as_json: bool) -> None:
     from neurips16.clients.tables import print_table
 
     if as_json:
-        typer.echo(json.dumps({"audio": str(path), "classes": [dataclasses.asdict(found) for found in answer]}))
+        typer.echo(json.dumps({"audio": name, "classes": [dataclasses.asdict(found) for found in answer]}))
         return
-    typer.echo(f"{path} ({answer.duration_s:.1f} s)")
+    typer.echo(f"{name} ({answer.duration_s:.1f} s)")
     print_table(
         {"probability": "right", "class": "left"}, ((f"{found.probability:.3f}", found.label) for found in answer)
     )

@@ -41,27 +41,35 @@ def listen(client: Client, sound: Dropped) -> tuple[str, Image | None, str]:
         draw_timeline(answer.timeline, answer.duration_s, drawn, title="")
     rows = [(one.label, one.probability) for one in answer]
     likeliest = f"Most likely {answer[0].label}, in {answer.duration_s:.1f} s of sound."
-    return table(("sound", "how likely"), rows), Image.open(drawn), likeliest
+    return table(("sound", "probability"), rows), Image.open(drawn), likeliest
 
 
 def build(setup: Setup) -> None:
     """Put the controls into the tab that is open."""
     import gradio as gr
 
+    files = setup.example_files("*.ogg")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             sound = gr.Audio(
-                type="filepath", sources=["upload", "microphone"], buttons=[], label="Sound", elem_id="sound-input"
+                files[-1] if files else None,
+                type="filepath",
+                sources=["upload", "microphone"],
+                buttons=[],
+                label="Sound",
+                elem_id="sound-input",
             )
-            if files := setup.example_files("sounds/*.ogg"):
+            if files:
                 names = [Path(file).stem.replace("_", " ") for file in files]
                 gr.Examples([[file] for file in files], [sound], label="Examples to click on", example_labels=names)
         with gr.Column(scale=3):
             line = answer_text("sound-status")
             classes = answer_text("sound-table")
             timeline = shown_picture("What is heard when", buttons=[], elem_id="sound-timeline")
+    answer = answering(partial(listen, setup.client), 2)
+    setup.at_once(answer, [sound], [classes, timeline, line], preprocess=False)
     sound.change(
-        answering(partial(listen, setup.client), 2),
+        answer,
         [sound],
         [classes, timeline, line],
         preprocess=False,  # the client reads the file, and says what is wrong with it

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from neurips16.clients.media.image_reading import ImageSource, read_image
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.errors import ClientError, InvalidImageError, InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Each, Emit, Operation, Reply
+from neurips16.clients.tasks.detect import MIN_SCORE
 
 DETECTOR = "rfcn"
 OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
+
+
+class Box(NamedTuple):
+    """Edges in pixels of the image, from its upper left corner."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,7 @@ class Detection:
 
     label: str
     score: float  # the probability, 0 to 1
-    box: tuple[float, float, float, float]  # x0, y0, x1, y1: edges in pixels of the image, from its upper left corner
+    box: Box
 
 
 def detection_labels(model: str = DETECTOR) -> Operation[tuple[str, ...]]:
@@ -32,34 +44,73 @@ def detection_labels(model: str = DETECTOR) -> Operation[tuple[str, ...]]:
     return _labels(config)
 
 
-def detect_all(
-    images: Iterable[ImageSource], *, min_score: float = 0.0, model: str = DETECTOR
-) -> Operation[list[list[Detection]]]:
-    """Find the objects on each image; several are under way at the same time.
+def detect(image: ImageSource, *, min_score: float = MIN_SCORE, model: str = DETECTOR) -> Operation[list[Detection]]:
+    """The objects on an image, those with the highest scores first.
 
     Args:
-        images: each is read when its turn comes to be sent.
-        min_score: what is less sure is left out.
+        image: a file's path, its bytes, an image of Pillow's, or an array uint8 [H, W, 3] in RGB, of any size. A file
+            is turned upright as its EXIF orientation says, and the boxes are in pixels of the upright image.
+        min_score: the threshold, a probability; the model itself reports nothing below its own.
         model: the detector's name on the server.
 
-    Returns:
-        For each image its objects, the surest first.
-
     Raises:
-        InvalidImageError: an image cannot be read.
+        InvalidImageError: the image cannot be read.
         UnexpectedReplyError: the model is not what `neurips16 export rfcn` makes.
     """
-    if not 0 <= min_score <= 1:
-        raise InvalidInputError(f"min_score is a probability, 0 to 1, got {min_score}")
-    labels = yield from detection_labels(model)
-    answers = yield (messages.infer(model, {"image": read_image(image)[None]}, outputs=OUTPUTS) for image in images)
-    return [[d for d in _detections(answer, labels, model) if d.score >= min_score] for answer in answers]
-
-
-def detect(image: ImageSource, *, min_score: float = 0.0, model: str = DETECTOR) -> Operation[list[Detection]]:
-    """Find the objects on one image; see `Client.detect`."""
     (found,) = yield from detect_all([image], min_score=min_score, model=model)
     return found
+
+
+def detect_all(
+    images: Iterable[ImageSource], *, min_score: float = MIN_SCORE, model: str = DETECTOR
+) -> Operation[list[list[Detection]]]:
+    """The objects on each of several images; see `detect`. Several are under way at the same time."""
+    labels = yield from _checked_labels(min_score, model)
+    answers = yield (_request(read_image(image), model) for image in images)
+    return [_detections(answer, labels, model, min_score) for answer in answers]
+
+
+def detect_each(
+    images: Iterable[ImageSource], *, min_score: float = MIN_SCORE, model: str = DETECTOR
+) -> Operation[None]:
+    """Emits, in the order of the images, a `Reply` for each: the objects on it, or why it has no answer."""
+    labels = yield from _checked_labels(min_score, model)
+    ready: dict[int, Reply] = {}  # by the image's place
+    places: list[int] = []  # of the images that could be read, in the order of the calls
+
+    def requests() -> Iterator[messages.Rpc]:
+        for place, image in enumerate(images):
+            try:
+                rpc = _request(read_image(image), model)
+            except InvalidImageError as error:
+                ready[place] = Reply(place, error=error)
+            else:
+                places.append(place)
+                yield rpc
+
+    each, following = Each(requests()), 0
+    while True:
+        if (reply := (yield each)) is not None:
+            place = places[reply.place]
+            try:
+                ready[place] = Reply(place, _detections(reply.result(), labels, model, min_score))
+            except ClientError as error:
+                ready[place] = Reply(place, error=error)
+        while following in ready:
+            yield Emit(ready.pop(following))
+            following += 1
+        if reply is None:
+            return
+
+
+def _checked_labels(min_score: float, model: str) -> Operation[tuple[str, ...]]:
+    if not 0 <= min_score <= 1:
+        raise InvalidInputError(f"min_score is a probability, 0 to 1, got {min_score}")
+    return (yield from detection_labels(model))
+
+
+def _request(image: np.ndarray, model: str) -> messages.Rpc[dict[str, np.ndarray]]:
+    return messages.infer(model, {"image": image[None]}, outputs=OUTPUTS)
 
 
 def _labels(config: ModelConfig) -> tuple[str, ...]:
@@ -76,7 +127,9 @@ def _labels(config: ModelConfig) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _detections(answer: Mapping[str, np.ndarray], labels: tuple[str, ...], model: str) -> list[Detection]:
+def _detections(
+    answer: Mapping[str, np.ndarray], labels: tuple[str, ...], model: str, min_score: float
+) -> list[Detection]:
     if missing := [name for name in OUTPUTS if name not in answer]:
         raise UnexpectedReplyError(f"model {model!r} gave no {', '.join(missing)}")
     count, boxes, scores, classes = (answer[name] for name in OUTPUTS)
@@ -88,6 +141,7 @@ def _detections(answer: Mapping[str, np.ndarray], labels: tuple[str, ...], model
     if found and not 0 <= classes[0, :found].min() <= classes[0, :found].max() < len(labels):
         raise UnexpectedReplyError(f"model {model!r} gave a class beyond its {len(labels)} labels")
     return [
-        Detection(labels[label], float(score), tuple(box.tolist()))
+        Detection(labels[label], float(score), Box(*box.tolist()))
         for label, score, box in zip(classes[0, :found], scores[0, :found], boxes[0, :found], strict=True)
+        if score >= min_score
     ]

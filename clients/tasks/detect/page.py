@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from neurips16.clients.page.parts import Dropped, Setup, Tab, answer_text, answering, content, shown_picture, table
+from neurips16.clients.tasks.detect import MIN_SCORE
 from neurips16.clients.tasks.detect.calls import DETECTOR, detection_labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from neurips16.clients.client import Client
-
-SURE_ENOUGH = 0.5
 
 
 def find(client: Client, picture: Dropped, min_score: float) -> tuple[Image | None, str, str]:
@@ -23,7 +22,7 @@ def find(client: Client, picture: Dropped, min_score: float) -> tuple[Image | No
     Args:
         client: asks the server.
         picture: the file that was dropped, None where there is none now.
-        min_score: what is less sure is left out.
+        min_score: the threshold of the scores.
 
     Returns:
         The picture with the boxes drawn on it, a table of them, and how many there are of each kind.
@@ -41,19 +40,21 @@ def find(client: Client, picture: Dropped, min_score: float) -> tuple[Image | No
     drawn = draw_detections(image, found, client.run(detection_labels()))
     counts = Counter(detection.label for detection in found)
     if not found:
-        return drawn, "", f"Nothing of which the model is at least {min_score:.0%} sure."
+        return drawn, "", f"Nothing with a score of at least {min_score:.0%}."
     said = ", ".join(f"{count} {label}" for label, count in counts.most_common())
     rows = [(d.label, d.score, ", ".join(f"{edge:.0f}" for edge in d.box)) for d in found]
-    return drawn, table(("object", "how sure", "box: x0, y0, x1, y1 in pixels"), rows), f"{len(found)} found: {said}."
+    return drawn, table(("object", "score", "box: x0, y0, x1, y1 in pixels"), rows), f"{len(found)} found: {said}."
 
 
 def build(setup: Setup) -> None:
     """Put the controls into the tab that is open."""
     import gradio as gr
 
+    files = setup.example_files("*.jpg")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             picture = gr.Image(
+                files[0] if files else None,
                 type="filepath",
                 sources=["upload", "clipboard"],
                 buttons=[],
@@ -61,18 +62,21 @@ def build(setup: Setup) -> None:
                 height=320,
                 elem_id="detect-picture",
             )
-            least = gr.Slider(0, 1, SURE_ENOUGH, step=0.05, label="Least certainty")
-            if files := setup.example_files("*.jpg"):
+            threshold = gr.Slider(0, 1, MIN_SCORE, step=0.05, label="Threshold of the scores")
+            if files:
                 gr.Examples([[file] for file in files], [picture], label="An example to click on")
         with gr.Column(scale=3):
             line = answer_text("detect-status")
             drawn = shown_picture("What was found", elem_id="detect-drawn")
             found = answer_text("detect-table")
+    answer = answering(partial(find, setup.client), 2)
+    inputs, outputs = [picture, threshold], [drawn, found, line]
+    setup.at_once(answer, inputs, outputs, preprocess=False)
     gr.on(
-        [picture.change, least.release],
-        answering(partial(find, setup.client), 2),
-        [picture, least],
-        [drawn, found, line],
+        [picture.change, threshold.release],
+        answer,
+        inputs,
+        outputs,
         preprocess=False,  # the client reads the file, and says what is wrong with it
         trigger_mode="always_last",
         api_visibility="private",

@@ -15,7 +15,8 @@ import numpy as np
 
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Operation
 
 INFOGAN, INFOGAN_ENCODER = "infogan", "infogan_encoder"
 SWAP, DECODER = "disentangle", "disentangle_decoder"
@@ -45,7 +46,7 @@ class PreferredInput:
     frames: np.ndarray  # uint8 [F, H, W, C], evenly spaced; the last is the image
     activations: np.ndarray  # float32 [steps + 1]: before the first step, then after each
     real_activation: float  # mean over real images of the unit's class
-    real_deviation: float
+    real_std: float
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,22 @@ def category_sizes(model: str) -> Operation[list[int]]:
 
 
 def generate(
-    model: str,
+    model: str = INFOGAN,
     *,
-    category: int | Sequence[int] | np.ndarray | None,
-    continuous: Sequence[float] | np.ndarray | None,
-    count: int | None,
-    seed: int,
+    category: int | Sequence[int] | np.ndarray | None = None,
+    continuous: Sequence[float] | np.ndarray | None = None,
+    count: int | None = None,
+    seed: int = 0,
 ) -> Operation[np.ndarray]:
-    """Images uint8 [count, H, W, C] of latent codes; see `Client.generate`.
+    """Images uint8 [count, H, W, C] of latent codes; the same seed gives the same images on any server.
+
+    Args:
+        model: an InfoGAN's name on the server.
+        category: of each categorical code, for all images; or int [count, K], for each image its own; None takes the
+            categories of the first code in turn.
+        continuous: the continuous codes, for all images; or float [count, M]; None is zeros.
+        count: how many images; None is 1, or as many as codes are given for.
+        seed: image i has the seed ``seed + i``.
 
     Raises:
         InvalidInputError: a code, the count or the seed is not what the model takes; the text says what it takes.
@@ -145,7 +154,7 @@ def traversal(
 
 
 def read_codes(images: Any, *, model: str = INFOGAN_ENCODER) -> Operation[ImageCodes]:
-    """The codes of images; see `Client.read_codes`."""
+    """The latent codes that an InfoGAN's recogniser reads from images uint8 [N, H, W, C], or from one image."""
     config = yield from _config(model)
     outputs = [tensor.name for tensor in config.outputs]
     sizes = _sizes(config)
@@ -157,7 +166,12 @@ def read_codes(images: Any, *, model: str = INFOGAN_ENCODER) -> Operation[ImageC
 
 
 def swap_style(style: Any, content: Any) -> Operation[np.ndarray]:
-    """The class of ``content`` in the style of ``style``, uint8 [N, H, W, C]; see `Client.swap_style`."""
+    """Images uint8 [N, H, W, C] of the class of ``content`` in the style of ``style``.
+
+    Args:
+        style: one image uint8 [H, W, C], or several; [H, W] will do for grey.
+        content: likewise; one image goes with each of several others.
+    """
     config = yield from _config(SWAP)
     inputs = _paired(
         {"style_image": _images(config, "style_image", style), "class_image": _images(config, "class_image", content)}
@@ -175,8 +189,8 @@ def swap_grid(styles: Sequence[Any], contents: Sequence[Any]) -> Operation[np.nd
     return images.reshape(len(rows), len(columns), *images.shape[1:])
 
 
-def interpolate(first: Any, second: Any, *, steps: int) -> Operation[np.ndarray]:
-    """From one image to another: the style along the columns and the class along the rows; see `Client.interpolate`."""
+def interpolate(first: Any, second: Any, *, steps: int = 8) -> Operation[np.ndarray]:
+    """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
     if _whole("steps", steps) < 2:
         raise InvalidInputError(f"an interpolation has at least 2 steps, its two ends; got {steps}")
     config = yield from _config(SWAP)
@@ -192,10 +206,26 @@ def interpolate(first: Any, second: Any, *, steps: int) -> Operation[np.ndarray]
     return images.reshape(steps, steps, *images.shape[1:])
 
 
+def preferred_input(
+    unit: int, *, steps: int = 200, seed: int = 0, step_size: float | None = None, model: str = DGN_AM
+) -> Operation[PreferredInput]:
+    """The image that a unit of the server's classifier prefers, by ascent in the code space of a generator.
+
+    Args:
+        unit: a class.
+        steps: of the ascent.
+        seed: of the code that it starts from.
+        step_size: of the first step; None takes the model's own.
+        model: its name on the server.
+    """
+    (found,) = yield from preferred_inputs([unit], steps=steps, seed=seed, step_size=step_size, model=model)
+    return found
+
+
 def preferred_inputs(
     units: Sequence[int], *, steps: int, seed: int, step_size: float | None, model: str = DGN_AM
 ) -> Operation[list[PreferredInput]]:
-    """The images that units prefer; see `Client.preferred_input`.
+    """The images that several units prefer; see `preferred_input`.
 
     Raises:
         InvalidInputError: a unit, the number of steps, their size or the seed is not what the model takes.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neurips16.clients.models_command import JsonOption, UrlOption
+from neurips16.clients.protocol.command_options import JsonOption, Server, asks_server
 
 generate = typer.Typer(help="Make pictures: a grid as PNG, or an animated GIF.", no_args_is_help=True)
 OutputOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="A .png, or a .gif for an animation.")]
@@ -17,7 +17,9 @@ ScaleOption = Annotated[int, typer.Option(min=1, max=32, help="Enlarge the pictu
 
 
 @generate.command()
+@asks_server
 def infogan(
+    server: Server,
     output: OutputOption,
     category: Annotated[
         str | None, typer.Option(help="Of each categorical code, with commas; default: each in turn.")
@@ -31,19 +33,17 @@ def infogan(
     seed: SeedOption = 0,
     scale: ScaleOption = 2,
     model: Annotated[str, typer.Option(help="Its name on the server.")] = "infogan",
-    url: UrlOption = None,
 ) -> None:
     """Pictures of latent codes.
 
     With --traverse, each row is one category with one seed, and the code grows from left to right.
     """
-    from neurips16.clients.client import Client
     from neurips16.clients.media.picture_grid import grid
     from neurips16.clients.tasks.generate.calls import traversal
 
     categories = None if category is None else [int(n) for n in _numbers(category, "category", whole=True)]
     others = None if continuous is None else _numbers(continuous, "continuous")
-    with Client(url) as client:
+    with server.client() as client:
         if traverse is None:
             images = client.generate(model, category=categories, continuous=others, count=count, seed=seed)
         else:
@@ -56,7 +56,9 @@ def infogan(
 
 
 @generate.command()
+@asks_server
 def disentangle(
+    server: Server,
     output: OutputOption,
     style: Annotated[list[Path], typer.Option(metavar="FILE", help="A picture whose style is taken; may be repeated.")],
     content: Annotated[
@@ -66,7 +68,6 @@ def disentangle(
         int | None, typer.Option(metavar="STEPS", help="From the first --style to the first --content instead.")
     ] = None,
     scale: ScaleOption = 2,
-    url: UrlOption = None,
 ) -> None:
     """The class of each picture (columns) in the style of each other (rows), with the originals at the edges.
 
@@ -74,11 +75,10 @@ def disentangle(
     """
     import numpy as np
 
-    from neurips16.clients.client import Client
     from neurips16.clients.media.picture_grid import grid, read_picture
     from neurips16.clients.tasks.generate.calls import SWAP, swap_grid
 
-    with Client(url) as client:
+    with server.client() as client:
         channels = client.model_config(SWAP).inputs[0].dims[-1]
         styles, contents = ([read_picture(path, channels) for path in paths] for paths in (style, content))
         if interpolate is not None:
@@ -93,7 +93,9 @@ def disentangle(
 
 
 @generate.command()
+@asks_server
 def dgn_am(
+    server: Server,
     output: OutputOption,
     unit: Annotated[list[int] | None, typer.Option(help="A class; may be repeated; default: all.")] = None,
     steps: Annotated[int, typer.Option(help="Of the ascent.")] = 200,
@@ -102,17 +104,15 @@ def dgn_am(
     strip: Annotated[bool, typer.Option("--strip", help="Show the way there, one unit a row.")] = False,
     scale: ScaleOption = 2,
     as_json: JsonOption = False,
-    url: UrlOption = None,
 ) -> None:
     """The inputs that units of a classifier prefer; a .gif shows how they come about."""
     import numpy as np
 
-    from neurips16.clients.client import Client
     from neurips16.clients.media.picture_grid import grid, write_animation
     from neurips16.clients.tables import print_table
     from neurips16.clients.tasks.generate.calls import all_units, preferred_inputs
 
-    with Client(url) as client:
+    with server.client() as client:
         units = list(unit) if unit else client.run(all_units())
         found = client.run(preferred_inputs(units, steps=steps, seed=seed, step_size=step_size))
     columns = min(5, len(found))
@@ -133,7 +133,7 @@ def dgn_am(
                 "start_activation": float(one.activations[0]),
                 "activation": float(one.activations[-1]),
                 "real_activation": one.real_activation,
-                "real_deviation": one.real_deviation,
+                "real_std": one.real_std,
             }
             for one in found
         ]
@@ -146,7 +146,7 @@ def dgn_am(
                 str(one.unit),
                 f"{one.activations[0]:.2f}",
                 f"{one.activations[-1]:.2f}",
-                f"{one.real_activation:.2f} ± {one.real_deviation:.2f}",
+                f"{one.real_activation:.2f} ± {one.real_std:.2f}",
             )
             for one in found
         ),

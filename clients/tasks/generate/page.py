@@ -120,9 +120,9 @@ def _fitted(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 def two_pictures(client: Client, sizes: list[int], seeds: InputRange) -> tuple[Image, Image, str]:
     """Two pictures of different categories by the InfoGAN, with seeds of chance: something to swap."""
-    categories = random.sample(range(sizes[0]), 2) if sizes else None
+    categories = random.sample(range(sizes[0]), 2) if sizes else None  # nosec B311: of a picture
     codes = categories and np.array([[category, *[0] * (len(sizes) - 1)] for category in categories])
-    seed = random.randint(int(seeds.low), int(seeds.high) - 1)
+    seed = random.randint(int(seeds.low), int(seeds.high) - 1)  # nosec B311: of a picture
     first, second = client.generate(category=codes, count=2, seed=seed)
     return enlarged(first, 1), enlarged(second, 1), ""
 
@@ -133,7 +133,7 @@ def climb(client: Client, unit: int, steps: float, seed: float) -> tuple[str, Im
     moving = animated(list(found.frames), scale=2 * SCALE)
     line = (
         f"Unit {found.unit} answers {found.activations[-1]:.1f}, at the start {found.activations[0]:.1f}; to real "
-        f"images of its class {found.real_activation:.1f} ± {found.real_deviation:.1f}."
+        f"images of its class {found.real_activation:.1f} ± {found.real_std:.1f}."
     )
     return animation(moving, f"the preferred input of unit {found.unit}"), _curve(found), line
 
@@ -145,7 +145,7 @@ def _curve(found: PreferredInput) -> Image:
 
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    low, high = found.real_activation - found.real_deviation, found.real_activation + found.real_deviation
+    low, high = found.real_activation - found.real_std, found.real_activation + found.real_std
     axes.axhspan(low, high, color="#d9e2e0", label="real images, mean ± deviation")
     axes.plot(found.activations, color="#0f766e", label="on the way")
     axes.set(xlabel="step", ylabel=f"activation of unit {found.unit}", xlim=(0, len(found.activations) - 1))
@@ -181,10 +181,13 @@ def build_codes(setup: Setup) -> None:
         with gr.Column(scale=3):
             line = answer_text("codes-status")
             drawn = shown_picture("Pictures of the codes", elem_id="codes-drawn")
+    answer = answering(partial(draw, setup.client, sizes), 1)
+    inputs = [seed, varied, first, *others, *sliders]
+    setup.at_once(answer, inputs, [drawn, line])
     gr.on(
         [ask.click, first.input, varied.input, *(one.input for one in others), *(one.release for one in sliders)],
-        answering(partial(draw, setup.client, sizes), 1),
-        [seed, varied, first, *others, *sliders],
+        answer,
+        inputs,
         [drawn, line],
         trigger_mode="always_last",
         api_visibility="private",
@@ -196,26 +199,28 @@ def build_swap(setup: Setup) -> None:
     import gradio as gr
 
     halfway = DECODER in setup.loaded
+    files = setup.example_files("*.png")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             with gr.Row():
                 options: dict[str, Any] = {"type": "filepath", "sources": ["upload", "clipboard"], "buttons": []}
                 dropped = partial(gr.Image, **options, format="png", height=200, elem_classes="pixels small")
-                style = dropped(label="Style of this", elem_id="swap-style")
-                other = dropped(label="Class of this", elem_id="swap-class")
+                style = dropped(files[0], label="Style of this", elem_id="swap-style")
+                other = dropped(files[1], label="Class of this", elem_id="swap-class")
             more = gr.Button("Two new pictures", elem_id="swap-new", visible=INFOGAN in setup.loaded)
-            if len(files := setup.example_files("digits/*.png")) > 1:
-                pairs = [[one, two] for one, two in zip(files[::2], files[1::2], strict=False)]
-                gr.Examples(pairs, [style, other], label="Examples to click on")
+            pairs = [[one, two] for one, two in zip(files[::2], files[1::2], strict=False)]
+            gr.Examples(pairs, [style, other], label="Examples to click on")
         with gr.Column(scale=3):
             line = answer_text("swap-status")
             swapped = shown_picture(
                 "The class of the second in the style of the first", height=240, elem_id="swap-drawn"
             )
             path = shown_picture("From one to the other", visible=halfway, elem_id="swap-path")
+    answer = answering(partial(swap, setup.client, halfway), 2)
+    setup.at_once(answer, [style, other], [swapped, path, line], preprocess=False)
     gr.on(
         [style.change, other.change],
-        answering(partial(swap, setup.client, halfway), 2),
+        answer,
         [style, other],
         [swapped, path, line],
         preprocess=False,
@@ -244,9 +249,11 @@ def build_climb(setup: Setup) -> None:
             line = answer_text("climb-status")
             moving = answer_text("climb-moving")
             curve = shown_picture("The activation on the way", buttons=[], elem_id="climb-curve")
+    answer = answering(partial(climb, setup.client), 2)
+    setup.at_once(answer, [unit, steps, seed], [moving, curve, line])
     gr.on(
         [ask.click, unit.input],
-        answering(partial(climb, setup.client), 2),
+        answer,
         [unit, steps, seed],
         [moving, curve, line],
         trigger_mode="always_last",

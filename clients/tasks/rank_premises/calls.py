@@ -5,7 +5,7 @@ Sizes, alphabet and build come from the models' configurations on the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import IndexMismatchError, InvalidInputError, UnexpectedReplyError
-from neurips16.clients.protocol.messages import ModelConfig, Operation
+from neurips16.clients.protocol.messages import ModelConfig
+from neurips16.clients.protocol.operation import Each, Emit, Operation
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import Statement, check_characters, parse_all
 
@@ -36,6 +37,7 @@ class RankedPremise:
     rank: int  # 1 is the best
     score: float  # a logit: higher is more useful
     index: int  # position in the list, or zero-based line of the file, or position in the index
+    name: str  # "" for a bare formula
     text: str  # the statement as it was given
 
 
@@ -54,6 +56,13 @@ class PremiseRanking(Sequence[RankedPremise]):
 
     def __getitem__(self, item):
         return self.premises[item]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Progress: statements of which no more is to be done."""
+
+    count: int
 
 
 @dataclass(frozen=True)
@@ -102,39 +111,27 @@ def premise_models() -> Operation[PremiseModels]:
     )
 
 
-def encode(
-    models: PremiseModels,
-    model: str,
-    statements: Sequence[Statement],
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> Operation[np.ndarray]:
+def encode(models: PremiseModels, model: str, statements: Sequence[Statement]) -> Operation[np.ndarray]:
     """Embeddings [len(statements), D] from one of the encoders; equal formulas are sent once.
+
+    Emits `Encoded` with each answer.
 
     Args:
         models: what the server told.
         model: `CONJECTURE_ENCODER` or `PREMISE_ENCODER`.
         statements: checked with `PremiseModels.check`.
-        progress: called with the number of different formulas that an answer brought.
     """
     codes = [statement.code[: models.max_length] for statement in statements]
     distinct = list(dict.fromkeys(codes))
     rows = {code: row for row, code in enumerate(distinct)}
     batches = list(_batches(distinct, models, models.max_batch_sizes[model]))
     embeddings = np.empty((len(distinct), models.embedding_size), np.float32)
-
-    def request(batch: list[str]) -> messages.Rpc[None]:
-        rpc = messages.infer(model, {"text": _pad(batch, models)}, outputs=["embedding"])
-
-        def decode(reply: object) -> None:
-            got = _output(rpc.decode(reply), model, "embedding", (len(batch), models.embedding_size))
-            embeddings[[rows[code] for code in batch]] = got
-            if progress:
-                progress(len(batch))
-
-        return messages.Rpc(rpc.method, rpc.request, decode, kind=rpc.kind, model=model)
-
-    yield (request(batch) for batch in batches)
+    each = Each(messages.infer(model, {"text": _pad(batch, models)}, outputs=["embedding"]) for batch in batches)
+    while (reply := (yield each)) is not None:
+        batch = batches[reply.place]
+        got = _output(reply.result(), model, "embedding", (len(batch), models.embedding_size))
+        embeddings[[rows[code] for code in batch]] = got
+        yield Emit(Encoded(len(batch)))
     return embeddings[[rows[code] for code in codes]]
 
 
@@ -158,23 +155,23 @@ def output_weights(models: PremiseModels) -> Operation[np.ndarray]:
     return _output(answer, RANKER, "output_weights", (1, size + 1))[0]
 
 
-def rank(
+def rank_premises(
     conjecture: str | Statement,
     premises: Sequence[str | Statement] | PremiseIndex,
     *,
     top_k: int | None = None,
     for_proof: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> Operation[PremiseRanking]:
-    """Rank premises for a conjecture; see `Client.rank_premises`.
+    """The premises by how useful the model thinks each is to prove the conjecture, best first.
 
     Args:
-        conjecture: the statement to prove.
-        premises: statements, or an index of them.
+        conjecture: ``fof(name, role, formula).`` or a bare formula.
+        premises: the same, equal ones being encoded once; or an index, whose premises are encoded already.
         top_k: how many to return; all, if None.
         for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
             index that holds a statement of its name, that statement and all after it, which may be proved with it.
-        progress: see `encode`.
+
+    Emits `Encoded` while premises are encoded.
 
     Raises:
         InvalidInputError: a statement cannot be used, there is no premise, or the index is of another build.
@@ -200,7 +197,7 @@ def rank(
     truncated = models.check(statements) if index is None else index.truncated
     (goal_embedding,) = yield from encode(models, CONJECTURE_ENCODER, [goal])
     if index is None:
-        embeddings = yield from encode(models, PREMISE_ENCODER, statements, progress=progress)
+        embeddings = yield from encode(models, PREMISE_ENCODER, statements)
         scores = yield from score(models, goal_embedding, embeddings)
         found = [(place, statements[place]) for place in best(scores, top_k)]
     else:
@@ -216,7 +213,7 @@ def rank(
             if len(found) == top_k:
                 break
     ranked = tuple(
-        RankedPremise(number, float(scores[place]), statement.index, statement.text)
+        RankedPremise(number, float(scores[place]), statement.index, statement.name, statement.text)
         for number, (place, statement) in enumerate(found, start=1)
     )
     return PremiseRanking(ranked, models.max_length, truncated, goal_truncated, excluded)
@@ -231,9 +228,7 @@ class IndexGrowth:
     truncated: tuple[int, ...]  # indexes of those of them that are longer than the model reads
 
 
-def grow_index(
-    path: str | Path, premises: Sequence[str | Statement], *, progress: Callable[[int], None] | None = None
-) -> Operation[IndexGrowth]:
+def grow_index(path: str | Path, premises: Sequence[str | Statement]) -> Operation[IndexGrowth]:
     """Make an index of premises, or add to one the statements that it lacks.
 
     What is encoded is kept every `STATEMENTS_PER_COMMIT` statements: a run that was broken off goes on from there.
@@ -241,7 +236,8 @@ def grow_index(
     Args:
         path: the index.
         premises: statements; one whose text is in the index already is passed over.
-        progress: called with numbers of statements of which no more is to be done.
+
+    Emits `Encoded`, for statements that the index has, too.
 
     Raises:
         InvalidInputError: a statement or the path cannot be used, or the index is of another build.
@@ -258,15 +254,12 @@ def grow_index(
     known = set(index.texts())
     added = [statement for text, statement in {s.text: s for s in reversed(statements)}.items() if text not in known]
     added.sort(key=lambda statement: statement.index)
-    if progress:
-        progress(len(statements) - len(added))
+    yield Emit(Encoded(len(statements) - len(added)))
     for start in range(0, len(added), STATEMENTS_PER_COMMIT):
         part = added[start : start + STATEMENTS_PER_COMMIT]
         embeddings = yield from encode(models, PREMISE_ENCODER, part)
         check_build(index, (yield from premise_models()))  # the server may have loaded other models meanwhile
         index = index.extend(part, embeddings)
-        if progress:
-            progress(len(part))
     return IndexGrowth(index, tuple(added), models.check(added))
 
 

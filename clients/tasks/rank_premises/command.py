@@ -2,68 +2,76 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from neurips16.clients.models_command import JsonOption, UrlOption
+from neurips16.clients.protocol.command_options import JsonOption, Server, asks_server
 
 if TYPE_CHECKING:
+    from neurips16.clients.protocol.operation import Stream
     from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
     from neurips16.clients.tasks.rank_premises.statements import Statement
 
+T = TypeVar("T")
+NOT_PROVED_STATUS = 3  # nothing went wrong, but there is no proof
 ConjectureOption = Annotated[
-    Path, typer.Option("--conjecture", metavar="FILE", help="A file with one statement: fof(name, role, formula).")
+    Path,
+    typer.Option(
+        "--conjecture", metavar="FILE", help="A file with one statement: fof(name, role, formula). - is stdin."
+    ),
 ]
 PremisesOption = Annotated[
-    Path | None, typer.Option("--premises", metavar="FILE", help="A file with one statement a line.")
+    Path | None, typer.Option("--premises", metavar="FILE", help="A file with one statement a line; - for stdin.")
 ]
 IndexOption = Annotated[
     Path | None, typer.Option("--index", metavar="INDEX", help="An index made by `neurips16 index-premises`.")
 ]
 
 
+@asks_server
 def rank_premises(
+    server: Server,
     conjecture: ConjectureOption,
     premises: PremisesOption = None,
     index: IndexOption = None,
     top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the best K only.")] = None,
     as_json: JsonOption = False,
-    url: UrlOption = None,
 ) -> None:
     """Rank premises by how useful the model thinks each is to prove a conjecture."""
     from neurips16.clients.tasks.rank_premises.statements import read_conjecture
 
-    ranking = _ranked(read_conjecture(conjecture), premises, index, url, top_k=top)
+    ranking = _ranked(read_conjecture(conjecture), premises, index, server, top_k=top)
     if as_json:
         typer.echo(json.dumps({"premises": [dataclasses.asdict(premise) for premise in ranking]}))
     else:
         _print_ranking(ranking)
 
 
+@asks_server
 def index_premises(
-    premises: Annotated[Path, typer.Argument(metavar="PREMISES_FILE", help="A file with one statement a line.")],
+    server: Server,
+    premises: Annotated[Path, typer.Argument(metavar="FILE", help="Statements, one a line; - is stdin.")],
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="The index (a folder) to make or to grow.")],
-    url: UrlOption = None,
 ) -> None:
     """Encode premises once and keep them: makes an index, or adds to it the statements that it lacks."""
-    from neurips16.clients.client import Client
     from neurips16.clients.tasks.rank_premises.calls import grow_index
     from neurips16.clients.tasks.rank_premises.statements import read_premises
 
     statements = read_premises(premises)
-    with Client(url) as client, _progress(len(statements)) as advance:
-        grown = client.run(grow_index(index, statements, progress=advance))
+    with server.client() as client:
+        grown = _with_progress(client.stream(grow_index(index, statements)), len(statements))
     _note_truncation(grown.truncated, grown.index.max_length, premises)
     typer.echo(f"{index} holds {len(grown.index)} premises, {len(grown.added)} of them new (build {grown.index.build})")
 
 
+@asks_server
 def prove(
+    server: Server,
     conjecture: ConjectureOption,
     premises: PremisesOption = None,
     index: IndexOption = None,
@@ -72,12 +80,12 @@ def prove(
     ] = "64,128,256",
     timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds for each try.")] = 5.0,
     as_json: JsonOption = False,
-    url: UrlOption = None,
 ) -> None:
     """Prove a conjecture with the E theorem prover from the premises that the model ranks best.
 
     The conjecture itself is never among them and, with an index that holds a statement of its name, neither is
-    anything after that statement: in a library, later statements may be proved with earlier ones.
+    anything after that statement: in a library, later statements may be proved with earlier ones. Ends with status 3
+    where no proof is found.
     """
     from neurips16.clients.tasks.rank_premises.prover import find_prover
     from neurips16.clients.tasks.rank_premises.prover import prove as run_prover
@@ -86,7 +94,7 @@ def prove(
     find_prover()
     tops = _numbers(top)
     goal = read_conjecture(conjecture)
-    ranking = _ranked(goal, premises, index, url, top_k=max(tops), for_proof=True)
+    ranking = _ranked(goal, premises, index, server, top_k=max(tops), for_proof=True)
     if ranking.excluded:
         _note(f"{ranking.excluded} premises were left out: the conjecture itself, and in an index all after it")
     attempts: list[dict[str, Any]] = []
@@ -107,7 +115,7 @@ def prove(
                     "k": k if result.proved else None,
                     "seconds": round(sum(attempt["seconds"] for attempt in attempts), 3),
                     "premises": [
-                        {"name": name, **dataclasses.asdict(premise)}
+                        dataclasses.asdict(premise) | {"name": name}
                         for name, premise in zip(result.used, used, strict=True)
                     ],
                     "attempts": attempts,
@@ -120,6 +128,8 @@ def prove(
         _print_ranking(used)
     else:
         typer.echo("Not proved. More premises (--top) or more time (--timeout-s) may help.")
+    if not result.proved:
+        raise typer.Exit(NOT_PROVED_STATUS)
 
 
 def _numbers(text: str) -> list[int]:
@@ -135,15 +145,14 @@ def _ranked(
     goal: Statement,
     premises: Path | None,
     index: Path | None,
-    url: str | None,
+    server: Server,
     *,
     top_k: int | None,
     for_proof: bool = False,
 ) -> PremiseRanking:
     """Rank the premises of a file or of an index, whichever was named, and say what was not read to the end."""
-    from neurips16.clients.client import Client
     from neurips16.clients.protocol.errors import InvalidInputError
-    from neurips16.clients.tasks.rank_premises.calls import rank
+    from neurips16.clients.tasks.rank_premises.calls import rank_premises as operation
     from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
     from neurips16.clients.tasks.rank_premises.statements import read_premises
 
@@ -156,8 +165,9 @@ def _ranked(
         to_encode = 0
     else:
         raise InvalidInputError("name the premises: either --premises FILE or --index INDEX")
-    with Client(url) as client, _progress(to_encode) as advance:
-        ranking = client.run(rank(goal, candidates, top_k=top_k, for_proof=for_proof, progress=advance))
+    with server.client() as client:
+        stream = client.stream(operation(goal, candidates, top_k=top_k, for_proof=for_proof))
+        ranking = _with_progress(stream, to_encode)
     if ranking.conjecture_truncated:
         _note(
             f"the conjecture is longer than the {ranking.max_length} characters that the model reads (white space not "
@@ -173,16 +183,17 @@ def _ranked(
     return ranking
 
 
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where that is a terminal; yields what moves it on."""
+def _with_progress(stream: Stream[T], total: int) -> T:
+    """What an operation that encodes returns; a bar on stderr meanwhile, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not (total and console.is_terminal)) as progress:
-        task = progress.add_task("encoding premises", total=total)
-        yield lambda number: progress.update(task, advance=number)
+        task = progress.add_task("encoding statements", total=total)
+        for encoded in stream:
+            progress.update(task, advance=encoded.count)
+    return stream.result
 
 
 def _note_truncation(truncated: Sequence[int], max_length: int, source: Path) -> None:

@@ -43,28 +43,30 @@ def build(setup: Setup) -> None:
     """Put the controls into the tab that is open."""
     import gradio as gr
 
+    files = [*setup.example_files(CONJECTURE_FILE), *setup.example_files(PREMISES_FILE)]
+    example = [Path(file).read_text(encoding="utf-8").strip() for file in files]
     with gr.Row(equal_height=False):
         with gr.Column(scale=2):
             conjecture = gr.Textbox(
+                example[0],
                 lines=3,
                 label="Conjecture",
                 info="fof(name, role, formula). or a formula",
                 elem_id="premises-conjecture",
             )
             premises = gr.Textbox(
-                lines=8, max_lines=16, label="Premises", info="One a line", elem_id="premises-premises"
+                example[1], lines=8, max_lines=16, label="Premises", info="One a line", elem_id="premises-premises"
             )
             ask = gr.Button("Rank", variant="primary", elem_id="premises-rank")
-            files = [*setup.example_files(CONJECTURE_FILE), *setup.example_files(PREMISES_FILE)]
-            if len(files) == 2:
-                example = [Path(file).read_text(encoding="utf-8").strip() for file in files]
-                gr.Examples([example], [conjecture, premises], label="An example to click on", example_labels=["Sets"])
+            gr.Examples([example], [conjecture, premises], label="An example to click on", example_labels=["Sets"])
         with gr.Column(scale=3):
             line = answer_text("premises-status")
             ranked = answer_text("premises-table")
+    answer = answering(partial(rank, setup.client), 1)
+    setup.at_once(answer, [conjecture, premises], [ranked, line])
     gr.on(
         [ask.click, conjecture.submit],
-        answering(partial(rank, setup.client), 1),
+        answer,
         [conjecture, premises],
         [ranked, line],
         trigger_mode="always_last",

@@ -38,6 +38,7 @@ MANIFEST = "index.json"
 LOCK = "lock"
 ROWS_PER_SEGMENT = 8192  # segments below this are merged
 BLOCK_BYTES = 1 << 20  # of embeddings at a time: what lies in a CPU's second-level cache
+_SEGMENT = re.compile(r"\d{6}")
 _SEGMENT_FILE = re.compile(r"(\d{6})\.(?:embeddings\.npy|statements\.txt|offsets\.npy)")
 
 
@@ -112,6 +113,12 @@ class PremiseIndex:
                 # A writer may have replaced the last segment between our two looks: then the manifest is new, too.
                 if attempt == 3:
                     raise IndexDamagedError(f"the index {path} lacks {error.filename}: make it anew") from error
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+                if isinstance(error, IndexDamagedError):
+                    raise
+                raise IndexDamagedError(
+                    f"the index {path} has a damaged {MANIFEST} ({type(error).__name__}: {error}): make it anew"
+                ) from error
         raise AssertionError("unreachable")
 
     def __len__(self) -> int:
@@ -214,7 +221,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InvalidInputError(f"{path} is no index of premises: make one with `neurips16 index-premises`") from error
     except OSError as error:
         raise InvalidInputError(f"the index {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IndexDamagedError(f"the index {path} has a damaged {MANIFEST}: make it anew") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InvalidInputError(f"the index {path} is not of format {FORMAT}: make a new one")
@@ -233,6 +240,8 @@ def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
 
 def _open_segment(path: Path, entry: dict[str, Any], manifest: dict[str, Any]) -> _Segment:
     name, count = entry["name"], entry["count"]
+    if not _SEGMENT.fullmatch(name):  # it becomes a part of paths
+        raise IndexDamagedError(f"the index {path} names a segment {name!r}, which is no number: make it anew")
     try:
         embeddings = np.load(path / f"{name}.embeddings.npy", mmap_mode="r", allow_pickle=False)
         offsets = np.load(path / f"{name}.offsets.npy", mmap_mode="r", allow_pickle=False)

@@ -6,6 +6,7 @@ To the models a statement is its formula without white space; what its line look
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,7 +134,7 @@ def parse_lines(lines: Sequence[str], source: str) -> list[Statement]:
 def _lines(path: Path) -> list[str]:
     """The lines as an editor numbers them (`str.splitlines` would also split at other characters)."""
     try:
-        data = Path(path).read_bytes()
+        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
     try:

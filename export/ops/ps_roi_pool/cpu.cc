@@ -238,28 +238,12 @@ struct CpuKernel : Kernel<CpuKernel> {
     const auto pooled = std::make_unique_for_overwrite<float[]>(
         static_cast<std::size_t>(call.cells() * sizes.rois * call.padded_classes()));
     call.pooled = pooled.get();
-    run(context, call, steps_.pool, call.first_tasks(), 1);
-    run(context, call, steps_.write, sizes.rois, kRoisPerBlock);
+    parallel_for(context, call.first_tasks(), 1, [&](std::int64_t task) { steps_.pool(call, task); });
+    parallel_for(context, sizes.rois, kRoisPerBlock, [&](std::int64_t at) { steps_.write(call, at); });
   }
 
  private:
   static constexpr std::int64_t kRoisPerBlock = 16;  // what one thread takes at a time
-
-  static void run(Ort::KernelContext& context, const Call& call, Step step, std::int64_t tasks, std::int64_t per_block) {
-    struct Work {
-      const Call& call;
-      Step step;
-      std::int64_t tasks, per_block;
-    } work{call, step, tasks, per_block};
-    context.ParallelFor(
-        [](void* data, std::size_t block) {
-          const Work& mine = *static_cast<const Work*>(data);
-          const std::int64_t first = static_cast<std::int64_t>(block) * mine.per_block;
-          const std::int64_t last = std::min(first + mine.per_block, mine.tasks);
-          for (std::int64_t task = first; task < last; ++task) mine.step(mine.call, task);
-        },
-        static_cast<std::size_t>((tasks + per_block - 1) / per_block), 0, &work);
-  }
 
   Attributes attributes_;
   Steps steps_;

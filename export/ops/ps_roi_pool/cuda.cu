@@ -2,23 +2,16 @@
 //
 // RoIs live in the GPU's memory, and checking them on the host would stop the stream: the output of a RoI that the CPU
 // kernel would refuse (not finite, or of no image of the batch) is NaN here.
-#include <algorithm>
-
-#include <cuda_runtime.h>
-
+#include "../cuda_launch.h"
 #include "ps_roi_pool.h"
 
 namespace neurips16::ps_roi_pool {
 namespace {
 
-constexpr int kThreadsPerBlock = 256;
-constexpr std::int64_t kMostBlocks = 1 << 16;  // beyond, each thread computes several values
-
 __global__ void pool(const float* __restrict__ scores, const float* __restrict__ rois, float* __restrict__ output,
                      std::int64_t count, std::int64_t images, std::int64_t classes, int height, int width, int k,
                      float spatial_scale) {
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
+  for (const std::int64_t i : ThreadRange(count)) {
     const std::int64_t maps = classes * k * k;
     const std::int64_t map = i % maps;  // outputs of one RoI lie as the score maps of one image do
     const int row = static_cast<int>(map / k % k);
@@ -51,17 +44,9 @@ struct CudaKernel : Kernel<CudaKernel> {
                       attributes_);
     Ort::UnownedValue output = context.GetOutput(0, sizes.output_shape());
     const std::int64_t count = sizes.rois * sizes.maps();
-    if (count == 0) return;
-
-    const auto blocks = static_cast<unsigned>(std::min((count + kThreadsPerBlock - 1) / kThreadsPerBlock, kMostBlocks));
-    const auto stream = static_cast<cudaStream_t>(context.GetGPUComputeStream());
-    pool<<<blocks, kThreadsPerBlock, 0, stream>>>(
-        scores.GetTensorData<float>(), rois.GetTensorData<float>(), output.GetTensorMutableData<float>(), count,
-        sizes.images, sizes.classes, static_cast<int>(sizes.height), static_cast<int>(sizes.width), sizes.k,
-        attributes_.spatial_scale);
-    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
-      throw Ort::Exception(std::string("PSRoIPool on CUDA did not start: ") + cudaGetErrorString(error), ORT_EP_FAIL);
-    }
+    launch(context, "PSRoIPool", count, pool, scores.GetTensorData<float>(), rois.GetTensorData<float>(),
+           output.GetTensorMutableData<float>(), count, sizes.images, sizes.classes, static_cast<int>(sizes.height),
+           static_cast<int>(sizes.width), sizes.k, attributes_.spatial_scale);
   }
 
  private:
@@ -69,7 +54,7 @@ struct CudaKernel : Kernel<CudaKernel> {
 };
 
 struct CudaOp : Op<CudaOp, CudaKernel> {
-  const char* GetExecutionProviderType() const { return "CUDAExecutionProvider"; }
+  const char* GetExecutionProviderType() const { return kDeviceProvider; }
 };
 
 const Registered<CudaOp> registered;

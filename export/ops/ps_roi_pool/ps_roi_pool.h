@@ -8,12 +8,6 @@
 
 #include "../custom_op.h"
 
-#ifdef __CUDACC__
-#define NEURIPS16_HOST_DEVICE __host__ __device__
-#else
-#define NEURIPS16_HOST_DEVICE
-#endif
-
 namespace neurips16::ps_roi_pool {
 
 inline constexpr int kRoiValues = 5;           // batch index, x0, y0, x1, y1
@@ -94,13 +88,6 @@ struct Sizes {
     height = scores[2];
     width = scores[3];
     rois = roi_shape[0];
-  }
-
- private:
-  static std::string text(const std::vector<std::int64_t>& shape) {
-    std::string out;
-    for (const std::int64_t dim : shape) out += (out.empty() ? "[" : ", ") + std::to_string(dim);
-    return out.empty() ? "[]" : out + "]";
   }
 };
 

@@ -1,28 +1,21 @@
-"""DeepMath's metrics at every station: pair accuracy, AMRR, recall, and conjectures that E proves from the best k."""
+"""DeepMath's metrics: pair accuracy, AMRR, recall, and conjectures that E proves from the best k."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from neurips16.clients import Client
-from neurips16.clients.tasks.rank_premises.calls import (
-    CONJECTURE_ENCODER,
-    PREMISE_ENCODER,
-    RANKER,
-    encode,
-    output_weights,
-    premise_models,
-)
+from neurips16.clients.tasks.rank_premises.calls import CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER
 from neurips16.clients.tasks.rank_premises.prover import prove
-from neurips16.clients.tasks.rank_premises.statements import parse_all
 from neurips16.export.errors import EvaluationError
-from neurips16.export.registry import Station
-from neurips16.export.session import make_session
-from neurips16.export.spec import read_spec
+from neurips16.export.options import positive_integer, spread
+from neurips16.export.registry import Target
+from neurips16.export.station import open_station
+from neurips16.export.systems.deepmath.models import MAX_BATCH_SIZE, models, text_batch
 from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_library
 from neurips16.training.metrics.premise_ranking import Ranker, SplitRanker, pair_accuracy, ranking_metrics
 from neurips16.training.system import load_module
@@ -36,16 +29,14 @@ OPTIONS = {
     "names": "a file with conjecture names, one a line: measure on those only (such as M2k_list)",
     "timeout-s": "seconds that E has for each conjecture and K (default 5)",
 }
-_STATEMENTS_PER_RUN = 64
 _log = logging.getLogger(__name__)
-Encode = Callable[[str, Sequence[str]], np.ndarray]  # model name, statements -> [S, D]
 
 
-def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
-    """Measure a station on a data set in its public layout.
+def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str]) -> dict[str, float]:
+    """Measure a target on a data set in its public layout.
 
     Args:
-        station: a checkpoint, an exported encoder or ranker within its repository, a server, or a baseline.
+        target: a checkpoint, an exported encoder or ranker within its repository, a server, or a baseline.
         data: the data set's folder.
         split: "test" or "all".
         options: see `OPTIONS`.
@@ -59,12 +50,12 @@ def evaluate(station: Station, data: Path, split: str, options: Mapping[str, str
     """
     library = read_library(data)
     conjectures = _chosen(library, split, options)
-    tops = [_whole(k, "prove") for k in options["prove"].split(",")] if "prove" in options else []
+    tops = [positive_integer({"prove": k}, "prove") for k in options["prove"].split(",")] if "prove" in options else []
     ranking = options.get("ranking", "yes") != "no"
     if (ranking or tops) and not library.ordered:
         _log.warning("%s has no mizar40/statements(.used): amrr, recall and proofs need the library order", data)
         ranking, tops = False, []
-    ranker = _ranker(station, library, conjectures, whole_library=ranking or bool(tops))
+    ranker = _ranker(target, library, conjectures, whole_library=ranking or bool(tops))
     metrics: dict[str, float] = {
         "conjectures": len(conjectures),
         "pairs": sum(len(c.useful) + len(c.useless) for c in conjectures),
@@ -85,89 +76,67 @@ def _chosen(library: Library, split: str, options: Mapping[str, str]) -> list[Co
         except (OSError, UnicodeDecodeError) as error:
             raise EvaluationError(f"--names {options['names']}: cannot be read as text: {error}") from error
         conjectures = [c for c in conjectures if c.name in names]
-    if "sample" in options and (size := _whole(options["sample"], "sample")) < len(conjectures):
-        conjectures = [conjectures[i] for i in np.linspace(0, len(conjectures) - 1, size).round().astype(int)]
+    if "sample" in options:
+        conjectures = [conjectures[i] for i in spread(len(conjectures), positive_integer(options, "sample"))]
     if not conjectures:
         raise EvaluationError(f"the split {split!r} has none of the conjectures that are asked for")
     return conjectures
 
 
-def _whole(text: str, option: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise EvaluationError(f"--{option}: expected a number over 0, got {text!r}")
-    return int(text)
-
-
-def _ranker(station: Station, library: Library, conjectures: Sequence[Conjecture], *, whole_library: bool) -> Ranker:
-    if station.baseline is not None:
-        if station.baseline not in BASELINES:
-            raise EvaluationError(f"there is no baseline {station.baseline!r}; there are: {', '.join(BASELINES)}")
-        return BASELINES[station.baseline](library, library.select("train"))
+def _ranker(target: Target, library: Library, conjectures: Sequence[Conjecture], *, whole_library: bool) -> Ranker:
+    if target.baseline is not None:
+        if target.baseline not in BASELINES:
+            raise EvaluationError(f"there is no baseline {target.baseline!r}; there are: {', '.join(BASELINES)}")
+        return BASELINES[target.baseline](library, library.select("train"))
     if whole_library:
         needed = np.arange(len(library.statements))
     else:
         needed = np.unique(np.concatenate([np.concatenate([c.useful, c.useless]) for c in conjectures]))
-    encoder, weights = _encoder(station)
-    goals = encoder(CONJECTURE_ENCODER, [library.statements[c.statement] for c in conjectures])
-    encoded = encoder(PREMISE_ENCODER, [library.statements[i] for i in needed])
+    with contextlib.ExitStack() as stack:
+        encoders = _Encoders(stack, target)
+        goals = encoders.encode(CONJECTURE_ENCODER, [library.statements[c.statement] for c in conjectures])
+        encoded = encoders.encode(PREMISE_ENCODER, [library.statements[i] for i in needed])
     premises = np.zeros((len(library.statements), encoded.shape[1]), np.float32)
     premises[needed] = encoded
-    return SplitRanker({c.statement: goal for c, goal in zip(conjectures, goals, strict=True)}, premises, weights)
+    return SplitRanker(
+        {c.statement: goal for c, goal in zip(conjectures, goals, strict=True)}, premises, encoders.output_weights
+    )
 
 
-def _encoder(station: Station) -> tuple[Encode, np.ndarray]:
-    """How the station encodes statements, and its output weights [D + 1]."""
-    if station.checkpoint is not None:
-        return _of_checkpoint(station.checkpoint)
-    if station.model is not None:
-        return _of_repository(station.model)
-    client = Client(station.url)
-    models = client.run(premise_models())
+class _Encoders:
+    """The two encoders and the ranker of a target. A checkpoint's are asked directly: not all can be exported."""
 
-    def served(model: str, statements: Sequence[str]) -> np.ndarray:
-        return client.run(encode(models, model, parse_all(statements)))
+    def __init__(self, stack: contextlib.ExitStack, target: Target) -> None:
+        self._network: DeepMath | None = None
+        if target.checkpoint is not None:
+            network = load_module(target.checkpoint, "deepmath")
+            assert isinstance(network, DeepMath)
+            self._network, output = network, network.scorer.output
+            self.output_weights = np.append(output.weight.detach().numpy()[0], output.bias.detach().numpy())
+            return
+        self._models = {
+            name: stack.enter_context(open_station(target, "deepmath", name, models))
+            for name in (CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER)
+        }
+        builds = {name: model.parameters["build"] for name, model in self._models.items()}
+        if len(set(builds.values())) > 1:
+            raise EvaluationError(f"the models of this target are of different training runs: {builds}")
+        ranker = self._models[RANKER]
+        size = int(ranker.parameters["embedding_size"])
+        nothing = {"conjecture": np.zeros((1, size), np.float32), "premises": np.zeros((1, 1, size), np.float32)}
+        self.output_weights = ranker.ask(nothing)["output_weights"][0]
 
-    return served, client.run(output_weights(models))
-
-
-def _of_checkpoint(path: Path) -> tuple[Encode, np.ndarray]:
-    network = load_module(path, "deepmath")
-    assert isinstance(network, DeepMath)
-
-    def trained(model: str, statements: Sequence[str]) -> np.ndarray:
-        return network.encode_texts(statements, getattr(network, model)).numpy()
-
-    output = network.scorer.output
-    return trained, np.append(output.weight.detach().numpy()[0], output.bias.detach().numpy())
-
-
-def _of_repository(path: Path) -> tuple[Encode, np.ndarray]:
-    """From any of the three files REPOSITORY/MODEL/VERSION/model.onnx: the other two lie beside it."""
-    repository, version = path.absolute().parents[2], path.absolute().parent.name
-    files = {name: repository / name / version / path.name for name in (CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER)}
-    if missing := [str(file) for file in files.values() if not file.is_file()]:
-        raise EvaluationError(f"deepmath is three models, and {', '.join(missing)} is not there: export them together")
-    builds = {name: read_spec(file).parameters["build"] for name, file in files.items()}
-    if len(set(builds.values())) > 1:
-        raise EvaluationError(f"the models of {repository} are of different training runs: {builds}")
-    sessions = {name: make_session(file, intra_op_threads=0) for name, file in files.items()}
-
-    def exported(model: str, statements: Sequence[str]) -> np.ndarray:
-        codes = [normalise(statement).encode() for statement in statements]
-        order = sorted(range(len(codes)), key=lambda i: len(codes[i]))
-        parts = []
-        for start in range(0, len(order), _STATEMENTS_PER_RUN):
-            batch = [codes[i] for i in order[start : start + _STATEMENTS_PER_RUN]]
-            text = np.zeros((len(batch), max(1, len(batch[-1]))), np.uint8)
-            for row, code in zip(text, batch, strict=True):
-                row[: len(code)] = np.frombuffer(code, np.uint8)
-            parts.append(sessions[model].run(["embedding"], {"text": text})[0])
-        embeddings = np.concatenate(parts)
-        return embeddings[np.argsort(order)]
-
-    size = sessions[RANKER].get_inputs()[0].shape[1]
-    nothing = {"conjecture": np.zeros((1, size), np.float32), "premises": np.zeros((1, 1, size), np.float32)}
-    return exported, sessions[RANKER].run(["output_weights"], nothing)[0][0]
+    def encode(self, model: str, statements: Sequence[str]) -> np.ndarray:
+        """Statements to their encodings by the model so called, [S, D]."""
+        if self._network is not None:
+            return self._network.encode_texts(statements, getattr(self._network, model)).numpy()
+        texts = [normalise(statement) for statement in statements]
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # those of a length together
+        parts = [
+            self._models[model].ask({"text": text_batch([texts[i] for i in order[start : start + MAX_BATCH_SIZE]])})
+            for start in range(0, len(order), MAX_BATCH_SIZE)
+        ]
+        return np.concatenate([part["embedding"] for part in parts])[np.argsort(order)]
 
 
 def _proved(library: Library, conjectures: Sequence[Conjecture], ranker: Ranker, k: int, timeout_s: float) -> float:

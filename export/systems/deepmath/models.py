@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurips16.export.errors import ExportError
-from neurips16.export.registry import ExportedModel, System, register
+from neurips16.export.registry import ExportedModel
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.export.systems.deepmath.evaluation import OPTIONS, evaluate
 from neurips16.training.data.deepmath.reader import read_library
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 from neurips16.training.systems.deepmath.network import DeepMath, PremiseScorer, StatementEncoder
@@ -240,6 +239,3 @@ def _build(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-register(System("deepmath", models, evaluate, OPTIONS, quick_options={"ranking": "no", "sample": "500"}))

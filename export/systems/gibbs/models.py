@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch._higher_order_ops.while_loop import while_loop
 
-from neurips16.export.generation import LARGEST_SEED, range_parameters
-from neurips16.export.registry import ExportedModel
+from neurips16.export.graph.seeded_noise import MAX_SEED
+from neurips16.export.registry import ExportedModel, range_parameters
 from neurips16.export.spec import EXACT, ModelSpec, TensorSpec, Tolerance
 from neurips16.training.noise import derive
 from neurips16.training.systems.gibbs.models import Potts
@@ -41,7 +41,7 @@ class SamplerModel(nn.Module):
     ) -> dict[str, Tensor]:
         """See `gibbs_model` for shapes."""
         scan, sweeps = scan.clamp(0, len(SCANS) - 1), sweeps.clamp(1, MOST_SWEEPS)
-        burn_in, seed = burn_in.clamp(0, MOST_SWEEPS), seed.clamp(0, LARGEST_SEED)
+        burn_in, seed = burn_in.clamp(0, MOST_SWEEPS), seed.clamp(0, MAX_SEED)
         start = start.clamp(min=0).minimum(torch.full_like(start, biases.shape[2] - 1))
         order = order.clamp(min=0).minimum(torch.full_like(order, biases.shape[1] - 1))
         if torch.compiler.is_exporting():
@@ -145,7 +145,7 @@ def gibbs_model() -> ExportedModel:
         TensorSpec("start", "INT64", ("N", "C", "V"), "states of C chains; their number is the number of chains"),
         TensorSpec("burn_in", "INT64", one, "sweeps of V updates before any is counted", range=(0, MOST_SWEEPS)),
         TensorSpec("sweeps", "INT64", one, "of V updates, whose ends are counted", range=(1, MOST_SWEEPS)),
-        TensorSpec("seed", "INT64", one, "decides the draw, on any server", range=(0, LARGEST_SEED)),
+        TensorSpec("seed", "INT64", one, "decides the draw, on any server", range=(0, MAX_SEED)),
     )
     outputs = (
         TensorSpec("states", "INT64", ("N", "C", "V"), "after the last update", tolerance=EXACT),
@@ -178,5 +178,5 @@ def _case(requests: int, chains: int, variables: int, states: int, seed: int) ->
         "start": rng.integers(0, states, (requests, chains, variables)),
         "burn_in": rng.integers(0, 5, (requests, 1)),
         "sweeps": rng.integers(5, 30, (requests, 1)),
-        "seed": rng.integers(0, LARGEST_SEED, (requests, 1)),
+        "seed": rng.integers(0, MAX_SEED, (requests, 1)),
     }

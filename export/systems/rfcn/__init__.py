@@ -1,3 +1,9 @@
 """R-FCN: the detector."""
 
-from neurips16.export.systems.rfcn import models as models  # it registers the system
+from neurips16.export.registry import SystemExport
+from neurips16.export.systems.rfcn.evaluation import OPTIONS, evaluate
+from neurips16.export.systems.rfcn.models import models
+
+EXPORT = SystemExport("rfcn", evaluate, models, OPTIONS)
+
+__all__ = ["EXPORT"]

@@ -6,16 +6,14 @@ NonMaxSuppression; position-sensitive pooling is ours (``neurips16::PSRoIPool``,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from neurips16.export.registry import ExportedModel, System, register
+from neurips16.export.registry import ExportedModel
 from neurips16.export.spec import EXACT, MetricGate, ModelSpec, Op, TensorSpec, Tolerance
-from neurips16.export.systems.rfcn.evaluation import OPTIONS, evaluate
 from neurips16.training.data.detection.reader import read_detection_set, read_image
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 from neurips16.training.systems.rfcn.network import MAX_DETECTIONS, RFCN
@@ -24,6 +22,7 @@ from neurips16.training.systems.rfcn.resnet import fuse_norms
 PAPER = (
     "R-FCN: Object Detection via Region-based Fully Convolutional Networks (Dai et al., NIPS 2016), sections 2 and 3"
 )
+MODEL = "rfcn"
 MAX_BATCH_SIZE = 8
 MAP = MetricGate("map_50", 0.005, "weights rounded to FP16 move boxes and scores by a little: half a point at most")
 PIXELS = Tolerance(1e-4, 0.05, "FP32 sums in another order than torch's, through exp: a twentieth of a pixel at most")
@@ -44,7 +43,7 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
     h = network.hparams
     about = dict(read_checkpoint(checkpoint)[CHECKPOINT_KEY])
     spec = ModelSpec(
-        name="rfcn",
+        name=MODEL,
         system="rfcn",
         summary=f"Finds objects of {len(h.classes)} classes on images of any size.",
         inputs=(
@@ -70,13 +69,13 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
                 "detection_classes",
                 "INT32",
                 ("N", MAX_DETECTIONS),
-                "number of the class in the parameter `labels`, from 0; zeros fill up",
+                "number of the class among the labels, from 0; zeros fill up",
                 tolerance=EXACT,
             ),
         ),
         max_batch_size=MAX_BATCH_SIZE,
+        labels={"detection_classes": tuple(h.classes)},
         parameters={
-            "labels": json.dumps(h.classes, ensure_ascii=False),
             "longest_side": str(h.longest_side),
             "max_detections": str(MAX_DETECTIONS),
             "min_score": str(h.min_score),
@@ -122,6 +121,3 @@ def _discs(seed: int) -> np.ndarray:
 def _crop(image: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     height, width = (max(2, int(side * share)) for side, share in zip(image.shape, shares, strict=False))
     return np.ascontiguousarray(image[:height, :width])
-
-
-register(System("rfcn", models, evaluate, OPTIONS))

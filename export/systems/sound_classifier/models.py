@@ -6,22 +6,21 @@ any language needs nothing of ours. Ours sends windows of one length, and takes 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurips16.export.registry import ExportedModel, System, register
+from neurips16.export.registry import ExportedModel
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
-from neurips16.export.systems.sound_classifier.evaluation import OPTIONS, evaluate
 from neurips16.training.data.esc50.reader import read_clips, read_sound_set
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ, repeated
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 from neurips16.training.systems.sound_classifier.network import SHORTEST_S, SoundClassifier
 
 PAPER = "SoundNet: Learning Sound Representations from Unlabeled Video (Aytar et al., NIPS 2016), sections 3 and 4"
+MODEL = "sound_classifier"
 MAX_BATCH_SIZE = 32
 INSTANCES = 2  # ONNX Runtime hardly shares a convolution over one axis among threads
 ACCURACY = MetricGate("accuracy", 0.005, "FP32 sums in another order may turn a tie: one clip in two hundred at most")
@@ -85,7 +84,7 @@ def _spec(network: SoundClassifier, about: dict[str, object]) -> ModelSpec:
     labels = tuple(network.hparams.labels)
     classes = len(labels)
     return ModelSpec(
-        name="sound_classifier",
+        name=MODEL,
         system="sound_classifier",
         summary="Names what can be heard, in the whole of a sound and at each time step.",
         inputs=(
@@ -108,7 +107,6 @@ def _spec(network: SoundClassifier, about: dict[str, object]) -> ModelSpec:
         paper=PAPER,
         labels={"class_probabilities": labels},
         parameters={
-            "labels": json.dumps(labels, ensure_ascii=False),
             "sample_rate_hz": str(SAMPLE_RATE_HZ),
             "window_samples": str(SHORTEST_S * SAMPLE_RATE_HZ),
             "step_samples": str(network.trunk.samples_per_step),
@@ -117,6 +115,3 @@ def _spec(network: SoundClassifier, about: dict[str, object]) -> ModelSpec:
         metrics=(ACCURACY,),
         provenance=about,
     )
-
-
-register(System("sound_classifier", models, evaluate, OPTIONS))

@@ -127,9 +127,31 @@ def test_a_header_that_claims_weeks_of_sound_takes_no_memory(tmp_path):
     content[22:26] = b"\xff" * 4
     path.write_bytes(content)
     assert soundfile.info(path).frames == 2**36 - 1
-    with pytest.raises(InvalidAudioError, match="cut off"):
+    with pytest.raises(InvalidAudioError, match="the limit is 3600 s: cut it up, or set NEURIPS16_MAX_SOUND_SECONDS"):
         read(path)
+    with pytest.raises(InvalidAudioError, match="cut off"):
+        list(sound_blocks(path, None, RATE, max_s=float("inf")))
     assert peak_bytes(path) < 16 << 20
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.ogg", "a.mp3"])
+def test_a_small_file_of_much_sound_is_refused(tmp_path, name, monkeypatch):
+    soundfile.write(tmp_path / name, np.zeros(20 * 8_000), 8_000)
+    content = (tmp_path / name).read_bytes()
+    for audio in (tmp_path / name, content):
+        blocks = []
+        with pytest.raises(InvalidAudioError, match="s of sound or more, the limit is 10 s"):
+            blocks.extend(sound_blocks(audio, None, 8_000, max_s=10))
+        if name in ("a.flac", "a.wav"):  # whose headers say how long it is: nothing of it is sent
+            assert blocks == []
+    assert sum(map(len, sound_blocks(content, None, 8_000, max_s=21))) >= 20 * 8_000
+    monkeypatch.setenv("NEURIPS16_MAX_SOUND_SECONDS", "10")
+    with pytest.raises(InvalidAudioError, match="or set NEURIPS16_MAX_SOUND_SECONDS"):
+        list(sound_blocks(content, None, 8_000))
+    assert len(read(np.zeros(20 * RATE), RATE)) == 20 * RATE  # an array is in memory already
+    monkeypatch.setenv("NEURIPS16_MAX_SOUND_SECONDS", "-1")
+    with pytest.raises(InvalidInputError, match="is a number over 0, got '-1'"):
+        list(sound_blocks(content, None, 8_000))
 
 
 def test_a_thousand_channels_are_read_in_smaller_blocks(tmp_path):

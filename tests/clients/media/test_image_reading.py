@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import resource
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -9,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neurips16.clients.media import image_reading
 from neurips16.clients.media.image_reading import read_image
+from neurips16.clients.media.limits import MAX_IMAGE_BYTES
 from neurips16.clients.media.picture_grid import read_picture
-from neurips16.clients.protocol.errors import InvalidImageError
+from neurips16.clients.protocol.connection import MAX_MESSAGE_BYTES
+from neurips16.clients.protocol.errors import InvalidImageError, InvalidInputError
 
 
 @pytest.fixture
@@ -114,12 +119,83 @@ def test_files_that_are_no_images(tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_an_image_that_would_fill_the_memory(tmp_path):
+PEAK = """
+import resource, sys
+from neurips16.clients.media.image_reading import read_image
+read_image(sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+image = read_image(sys.argv[1], max_bytes=1 << 40)
+print(image.shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+HEAVY = {  # mode, format, options
+    "photo": ("RGB", "png", {}),
+    "transparent": ("RGBA", "png", {}),
+    "palette": ("P", "png", {"transparency": 0}),
+    "deep": ("I;16", "png", {}),
+    "jpeg": ("RGB", "jpg", {}),
+    "progressive": ("RGB", "jpg", {"progressive": True}),
+    "webp": ("RGB", "webp", {"lossless": True, "method": 0}),
+    "tiff": ("RGB", "tiff", {"compression": "tiff_lzw"}),
+    "j2k": ("RGB", "jp2", {}),
+    "gif": ("P", "gif", {}),
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_decoding_takes_no_more_memory_than_is_counted(tmp_path, kind):
+    """In a process of its own; the limit just below what is counted refuses the file."""
+    mode, suffix, options = HEAVY[kind]
+    side = 3000
+    Image.new(mode, (side, side)).save(tmp_path / f"x.{suffix}", **options)
+    Image.new(mode, (8, 8)).save(tmp_path / f"small.{suffix}", **options)
+    with pytest.raises(
+        InvalidImageError, match=r"takes (\d+) MiB of memory, the limit is 1 MiB; make it smaller"
+    ) as caught:
+        read_image(tmp_path / f"x.{suffix}", max_bytes=1 << 20)
+    counted = int(str(caught.value).partition("takes ")[2].partition(" MiB")[0])
+    command = [sys.executable, "-c", PEAK, str(tmp_path / f"x.{suffix}"), str(tmp_path / f"small.{suffix}")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shape, _, kibibytes = done.stdout.strip().rpartition(" ")
+    assert shape == f"({side}, {side}, 3)"
+    assert int(kibibytes) >> 10 <= counted + 24  # strips, and what the allocator rounds up
+
+
+def test_an_image_that_would_fill_the_memory(tmp_path, monkeypatch):
     Image.new("1", (30_000, 5_000)).save(tmp_path / "x.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(InvalidImageError, match="too many pixels"):
+        with pytest.raises(InvalidImageError, match=r"too many pixels \(30000 x 5000\)"):
             read_image(tmp_path / "x.png")
+    Image.new("RGB", (100, 100)).save(tmp_path / "y.png")
+    assert read_image(tmp_path / "y.png", max_bytes=70_000).shape == (100, 100, 3)
+    for limit in ({"max_bytes": 69_999}, {}):
+        monkeypatch.setenv("NEURIPS16_MAX_IMAGE_BYTES", "69999")
+        with pytest.raises(InvalidImageError, match="or set NEURIPS16_MAX_IMAGE_BYTES"):
+            read_image(tmp_path / "y.png", **limit)
+    monkeypatch.setenv("NEURIPS16_MAX_IMAGE_BYTES", "lots")
+    with pytest.raises(InvalidInputError, match=r"NEURIPS16_MAX_IMAGE_BYTES, .*is a number over 0, got 'lots'"):
+        read_image(tmp_path / "y.png")
+
+
+def test_an_image_within_its_limit_fits_in_a_message():
+    assert MAX_IMAGE_BYTES // 7 * 3 < MAX_MESSAGE_BYTES  # 7 bytes a pixel to decode a photo, 3 to send it
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "I;16", "1", "CMYK"])
+def test_strips_join_without_a_seam(tmp_path, mode, monkeypatch):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (37, 23, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    if mode == "I;16":
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    elif mode != "RGBA":
+        image = image.convert("LA" if mode == "LA" else "RGB").convert(mode)
+    suffix = "tiff" if mode == "CMYK" else "png"
+    image.save(tmp_path / f"x.{suffix}")
+    whole = read_image(tmp_path / f"x.{suffix}")
+    monkeypatch.setattr(image_reading, "STRIP_PIXELS", 100)
+    np.testing.assert_array_equal(read_image(tmp_path / f"x.{suffix}"), whole)
+    np.testing.assert_array_equal(read_image(pixels), read_image(Image.fromarray(pixels)))
 
 
 def png_header(width, height):
@@ -174,3 +250,13 @@ def test_arrays_and_images_of_pillow(colours):
     for wrong in (colours.astype(np.float32), colours[None], colours[:0], colours[:, :, :2]):
         with pytest.raises(InvalidImageError, match=r"got (uint8|float32) \["):
             read_image(wrong)
+
+
+@pytest.mark.parametrize("suffix", ["avif", "heic"])
+def test_formats_that_depend_on_how_pillow_was_built(tmp_path, suffix):
+    Image.init()
+    if f".{suffix}" not in Image.EXTENSION or Image.EXTENSION[f".{suffix}"] not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {suffix}")
+    pixels = np.full((16, 24, 3), (200, 100, 50), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"x.{suffix}", quality=95)
+    assert np.abs(read_image(tmp_path / f"x.{suffix}").astype(int) - pixels).max() < 8

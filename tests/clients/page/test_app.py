@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).parents[3]
-DEMO, MODELS = ROOT / "deploy/demo", ROOT / "serving/models"
+TASKS, MODELS = ROOT / "clients/tasks", ROOT / "serving/models"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
 PACKAGES = {"pytriton": "serving", "gradio": "page", "playwright": "dev"}
 ABSENT = [extra for name, extra in PACKAGES.items() if importlib.util.find_spec(name) is None]
@@ -101,7 +101,7 @@ def open_tab(page, title):
 
 def test_a_picture_is_dropped_and_its_cells_are_named(page):
     open_tab(page, "Objects")
-    page.locator("#detect-picture input[type=file]").set_input_files(DEMO / "cells.jpg")
+    page.locator("#detect-picture input[type=file]").set_input_files(TASKS / "detect/examples/cells.jpg")
     rows = page.locator("#detect-table tbody tr")
     rows.first.wait_for()
     found = [row.split("\t") for row in rows.all_inner_texts()]
@@ -135,7 +135,7 @@ def test_an_example_of_premises_is_clicked_and_ranked(page, server):
     rows = page.locator("#premises-table tbody tr")
     rows.first.wait_for()
     shown = [[cell.strip() for cell in row.split("\t")] for row in rows.all_inner_texts()]
-    goal, premises = ((DEMO / name).read_text() for name in ("conjecture.p", "premises.p"))
+    goal, premises = ((TASKS / "rank_premises/examples" / name).read_text() for name in ("conjecture.p", "premises.p"))
     with Client(server.url) as client:
         ranking = client.rank_premises(goal, premises.splitlines())
     assert [row[2] for row in shown] == [one.text for one in ranking]

@@ -24,12 +24,11 @@ from neurips16.clients.tasks.classify_sound.page import listen
 from neurips16.clients.tasks.detect.page import find
 from neurips16.clients.tasks.generate import page as page_generation
 from neurips16.clients.tasks.generate.calls import InputRange
+from neurips16.clients.tasks.rank_premises.page import TAB as PREMISES
 from neurips16.clients.tasks.rank_premises.page import rank
 
 from ..tasks.generate.test_calls import SIDE, Models
 
-ROOT = Path(__file__).parents[3]
-DEMO = ROOT / "deploy/demo"
 needs_page = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the page extra")
 
 
@@ -54,8 +53,9 @@ def artist(models):
 
 
 @pytest.fixture
-def dropped(tmp_path):
+def dropped(tmp_path, monkeypatch):
     """A function that makes a file, as Gradio hands it over."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
     def drop(name, data):
         (tmp_path / name).write_bytes(data)
@@ -74,13 +74,13 @@ def loaded(*names):
     return [ModelStatus(name, "1", ready=True, reason="") for name in names]
 
 
-def built(client, examples=None):
+def built(client):
     """The page, made within an event loop: outside of one, Gradio makes its own and leaves them open."""
 
     async def build():
         from neurips16.clients.page.app import build_page
 
-        return build_page(client, examples)
+        return build_page(client)
 
     return asyncio.run(build())
 
@@ -99,7 +99,7 @@ def test_a_picture_is_drawn_on_and_counted(client, dropped):
     assert cells(found)[1:] == [["red", "90.2%", "0, 0, 60, 40"], ["green", "60.0%", "0, 0, 60, 40"]]
     assert line == "2 found: 1 red, 1 green."
     drawn, found, line = find(client, dropped("a.png", png(pixels)), 0.95)
-    assert (found, line) == ("", "Nothing of which the model is at least 95% sure.")
+    assert (found, line) == ("", "Nothing with a score of at least 95%.")
     assert np.array_equal(np.asarray(drawn), pixels)
     assert find(client, None, 0.5) == (None, "", "")
 
@@ -225,35 +225,37 @@ def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     models.changes = {"infogan": {"continuous_range": "-3 3"}, "dgn_am": {"unit_range": "2 5", "steps_range": "1 150"}}
     names = [*models.configs, "rfcn", "sound_classifier", "premise_encoder", "conjecture_encoder", "premise_ranker"]
     monkeypatch.setattr(artist, "models", lambda: loaded(*names))
-    page = built(artist, DEMO)
+    page = built(artist)
     shown = [(block.__class__.__name__, getattr(block, "label", None), block) for block in page.blocks.values()]
     sliders = {label: (one.minimum, one.maximum, one.value) for kind, label, one in shown if kind == "Slider"}
     assert sliders["Continuous code 0"] == sliders["Continuous code 1"] == (-3, 3, 0)
     assert sliders["Steps of the ascent"] == (1, 150, 150)
     (units,) = [one.choices for kind, label, one in shown if label == "Unit"]
     assert [value for _, value in units] == [2, 3, 4, 5]
-    assert [label for kind, label, _ in shown if kind == "Tab"] == [
+    assert [title for _, title, _ in page.pages[1:]] == [
+        "Image classes",
         "Objects",
-        "Sounds",
+        "Statement vectors",
         "Premises",
         "Digits from codes",
         "Style swap",
         "Preferred inputs",
+        "Sounds",
     ]
+    first = {block.page for block in page.blocks.values() if isinstance(block, (type(shown[0][2]),))}
+    assert len(first) == len(page.pages)
     assert not any("has not loaded" in str(getattr(one, "value", "")) for *_, one in shown)
     assert len([one for kind, _, one in shown if kind == "Dataset"]) == 4
 
 
 @needs_page
 def test_a_task_without_its_model_says_so(artist, models, monkeypatch):
-    from neurips16.clients.page.app import TABS
-
     present = [*loaded("rfcn"), ModelStatus("infogan", "1", ready=False, reason="unloaded")]
     monkeypatch.setattr(artist, "models", lambda: present)
     said = [str(getattr(block, "value", "")) for block in built(artist).blocks.values()]
-    assert sum("has not loaded" in text for text in said) == 5
+    assert sum("has not loaded" in text for text in said) == 6
     assert any("localhost:1 has not loaded infogan, which this needs" in text for text in said)
-    both = TABS[2].missing(Setup(artist, frozenset({"premise_ranker"})))
+    both = PREMISES.missing(Setup(artist, frozenset({"premise_ranker"}), Path(), None))
     assert "has not loaded conjecture_encoder and premise_encoder, which this needs: serve a repository" in both
 
 
@@ -266,13 +268,10 @@ def test_a_model_that_is_not_ours_leaves_the_other_tasks(artist, models, monkeyp
 
 
 @needs_page
-def test_what_the_command_refuses(run_command, tmp_path):
+def test_what_the_command_refuses(run_command):
     status, out, err = run_command("demo", "--host", "0.0.0.0", "--no-browser")
     assert (status, out) == (2, "")
     assert "others reach 0.0.0.0" in err
-    status, _, err = run_command("demo", "--examples", tmp_path / "none", "--no-browser")
-    assert status == 2
-    assert "--examples is a folder" in err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, _, err = run_command("demo", "--port", port, "--no-browser", "--url", "localhost:1")

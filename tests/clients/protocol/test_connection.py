@@ -1,11 +1,15 @@
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
+from concurrent import futures
 
 import grpc
 import grpc.aio
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from neurips16.clients.client import Client
 from neurips16.clients.protocol.connection import TLS, Address, Connection, Retry, Timeout
@@ -59,6 +63,17 @@ def test_the_admin_token_goes_to_this_machine_or_over_tls_only(monkeypatch):
     assert Connection.of("a.example:1").metadata == Connection.of("localhost:1", headers={}).metadata == ()
 
 
+def test_the_authorization_goes_to_this_machine_or_over_tls_only(monkeypatch):
+    monkeypatch.setenv("NEURIPS16_AUTHORIZATION", "Bearer x")
+    sent = (("authorization", "Bearer x"),)
+    for url in ("localhost:1", "grpc://127.0.0.1:1", "[::1]:1", "grpcs://a.example:1"):
+        assert Connection.of(url).metadata == sent
+    for url in ("a.example:1", "grpc://a.example:1", "10.0.0.5:1", "localhost.example:1"):
+        assert Connection.of(url).metadata == ()
+    # What the caller gives by his own hand is sent where he says.
+    assert Connection.of("a.example:1", headers={"authorization": "Bearer x"}).metadata == sent
+
+
 def test_tls_follows_the_scheme():
     assert Connection.of("grpcs://there").tls == TLS()
     assert Connection.of("there").tls is None
@@ -107,8 +122,51 @@ def test_this_machine_is_asked_directly_and_others_through_a_proxy():
     assert direct not in Connection.of("example.org:1").options()
 
 
-def test_message_size_reaches_the_channel():
-    assert ("grpc.max_receive_message_length", 1000) in Connection.of(max_message_bytes=1000).options()
+def test_message_size_reaches_the_channel(monkeypatch):
+    for way in ("send", "receive"):
+        name = f"grpc.max_{way}_message_length"
+        assert (name, 1000) in Connection.of(max_message_bytes=1000).options()
+        assert (name, 256 << 20) in Connection.of().options()
+    monkeypatch.setenv("NEURIPS16_MAX_MESSAGE_BYTES", "2000")
+    assert Connection.of().max_message_bytes == 2000
+    monkeypatch.setenv("NEURIPS16_MAX_MESSAGE_BYTES", "2 MB")
+    with pytest.raises(InvalidInputError, match="NEURIPS16_MAX_MESSAGE_BYTES is a whole number of bytes, got '2 MB'"):
+        Connection.of()
+
+
+class _Compressing(service_pb2_grpc.GRPCInferenceServiceServicer):
+    def ModelInfer(self, request, context):  # noqa: N802
+        context.set_compression(grpc.Compression.Gzip)
+        return service_pb2.ModelInferResponse(model_name="a", raw_output_contents=[bytes(128 << 20)])
+
+
+ASK = """
+import resource, sys
+from neurips16.clients.client import Client
+from neurips16.clients.protocol.errors import ResourceExhaustedError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    with Client(sys.argv[1], max_message_bytes=4 << 20) as client:
+        client.infer("a", {"x": [1.0]})
+except ResourceExhaustedError as error:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+"""
+
+
+def test_a_compressed_answer_is_decompressed_up_to_the_limit_only():
+    server = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.max_send_message_length", -1)])
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(_Compressing(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        command = [sys.executable, "-c", ASK, f"127.0.0.1:{port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    finally:
+        server.stop(0).wait()
+    kibibytes, _, reason = done.stdout.partition(" ")
+    assert "ran into a limit" in reason, done.stderr
+    assert "NEURIPS16_MAX_MESSAGE_BYTES" in reason
+    assert int(kibibytes) < 64 << 10
 
 
 def test_a_slow_line_is_given_time_to_connect(server):

@@ -36,7 +36,7 @@ def test_the_command(scoring_repository, statements, tmp_path):
     status, out, err = run_score(*usual, "--shard-rows", 20)
     assert (status, out) == (2, "")
     assert err == (
-        f'error: {tmp_path}/out is the output of another job: its keep was ["id"], now it is []; name another folder\n'
+        f'error: {tmp_path}/out is the output of another job, whose keep was ["id"], not []: name another folder\n'
     )
 
 
@@ -65,9 +65,9 @@ def test_a_model_that_dies_for_a_moment_costs_no_row(scoring_server, statements,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["embed", "--min-score", 0.1], "embed has no --min-score"),
-        (["rank-premises"], "rank-premises needs --premises"),
-        (["classify-image"], "classify-image needs --model"),
+        (["embed", "--min-score", 0.1], "No such option: --min-score"),
+        (["rank-premises"], "Missing option '--premises'"),
+        (["classify-image"], "Missing option '--model'"),
         (["detect", "--min-score", 2], "min_score is a probability"),
         (["embed", "--models", ".", "--url", "localhost:1"], "give one of them"),
     ],

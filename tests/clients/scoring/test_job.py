@@ -19,17 +19,15 @@ from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.connection import Connection
 from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.job import score
-from neurips16.clients.scoring.tasks import (
-    ClassifyImageTask,
-    ClassifySoundTask,
-    DetectTask,
-    EmbedTask,
-    RankPremisesTask,
-)
 from neurips16.clients.scoring.worker import InProcess, ShardWorker, ThroughServer
-from neurips16.clients.tasks.classify_sound.calls import classify
+from neurips16.clients.tasks.classify_image.score import ClassifyImageTask
+from neurips16.clients.tasks.classify_sound.calls import classify_sound
+from neurips16.clients.tasks.classify_sound.score import ClassifySoundTask
 from neurips16.clients.tasks.detect.calls import detect
-from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank
+from neurips16.clients.tasks.detect.score import DetectTask
+from neurips16.clients.tasks.embed.score import EmbedTask
+from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank_premises
+from neurips16.clients.tasks.rank_premises.score import RankPremisesTask
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
 
 from ..scoring_models import LABELS, RATE, STATEMENTS, write_repository
@@ -115,7 +113,7 @@ def test_sounds(host, local, tmp_path):
     (tmp_path / "in/silent.wav").write_bytes((tmp_path / "in/0.wav").read_bytes()[:44])
     score(ClassifySoundTask(top=2), str(tmp_path / "in/*.wav"), tmp_path / "out", host=host, max_error_share=0.5)
     for row in read(tmp_path / "out").to_pylist():
-        want = local.run(classify(tmp_path / "in" / row["key"], top_k=2))
+        want = local.run(classify_sound(tmp_path / "in" / row["key"], top_k=2))
         assert [c["label"] for c in row["classes"]] == [c.label for c in want]
         np.testing.assert_allclose([c["probability"] for c in row["classes"]], [c.probability for c in want], rtol=1e-6)
         assert row["duration_s"] == want.duration_s
@@ -144,12 +142,12 @@ def test_premises_for_each_conjecture(host, local, statements, tmp_path):
     task = RankPremisesTask(tmp_path / "library.p", top=3)
     score(task, str(tmp_path / "in"), tmp_path / "out", host=host)
     long, one = read(tmp_path / "out").to_pylist()
-    want = local.run(rank(STATEMENTS[1], parse_all(STATEMENTS[::3]), top_k=3))
+    want = local.run(rank_premises(STATEMENTS[1], parse_all(STATEMENTS[::3]), top_k=3))
     assert [(p["rank"], p["index"], p["text"]) for p in one["premises"]] == [(p.rank, p.index, p.text) for p in want]
     np.testing.assert_allclose([p["score"] for p in one["premises"]], [p.score for p in want], rtol=1e-5)
     assert (long["truncated"], one["truncated"]) == (True, False)
     (tmp_path / "library.p").write_text("\n".join(STATEMENTS[::2]))
-    with pytest.raises(InvalidInputError, match=r"its options was .*now it is"):
+    with pytest.raises(InvalidInputError, match=r"whose options were .*, not "):
         score(task, str(tmp_path / "in"), tmp_path / "out", host=host)
 
 
@@ -256,11 +254,13 @@ def test_an_output_belongs_to_one_job(host, statements, tmp_path, scoring_server
         (EmbedTask(), {"host": InProcess(other)}, "models"),
         (EmbedTask(), {"host": server}, "models"),
     ):
-        with pytest.raises(InvalidInputError, match=rf"is the output of another job: its ({named}) was") as caught:
+        with pytest.raises(
+            InvalidInputError, match=rf"is the output of another job, whose ({named}) (was|were) "
+        ) as caught:
             score(task, str(statements), output, **{**usual, **changes})
         assert "\n" not in str(caught.value)
     os.utime(statements, ns=(1, 1))
-    with pytest.raises(InvalidInputError, match="its input was"):
+    with pytest.raises(InvalidInputError, match="whose input was"):
         score(EmbedTask(), str(statements), output, **usual)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letter.txt").write_text("mine")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import os
-import threading
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.scoring.output import ScoreOutput
-from neurips16.clients.scoring.sources import Source, cut_into_shards, fetch, read_shard
+from neurips16.clients.scoring.sources import Source, cut_into_shards, read_shard
 
 ROWS = 2500
 
@@ -129,28 +125,3 @@ def test_what_is_no_input(tables):
     (tables / "in.parquet").write_bytes(damaged)
     with pytest.raises(InvalidInputError, match="cannot be read as parquet"):
         list(Source.find(str(tables / "in.parquet")).batches("t", ()))
-
-
-@pytest.fixture
-def site(tmp_path):
-    """A server of files, in place of object storage."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_files_by_their_urls(site, tmp_path):
-    content = np.random.default_rng(0).bytes(300_000)
-    (tmp_path / "x.bin").write_bytes(content)
-    assert fetch(f"{site}/x.bin") == content
-    with pytest.raises(InvalidInputError, match=r"none\.bin cannot be read"):
-        fetch(f"{site}/none.bin")

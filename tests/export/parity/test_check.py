@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import onnx.numpy_helper
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -60,7 +63,7 @@ class TestGate:
         report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases)
         report.raise_if_failed()
         assert report.passed
-        found = report.stations["onnx"]
+        found = report.runs["onnx"]
         assert list(found) == ["embedding", "count", "density"]
         assert found["embedding"].max_abs < 1e-5
         assert found["embedding"].compared == (1 + 4) * 4
@@ -102,7 +105,7 @@ class TestGate:
             model.graph.node[0].op_type = "NoSuchOperator"
 
         report = check_parity(tiny.spec, tiny.module, perturbed(tiny, tmp_path, unknown_operator), tiny.cases)
-        assert [f.station for f in report.failures] == ["onnx"]
+        assert [f.where for f in report.failures] == ["onnx"]
         assert "cannot load" in report.failures[0].text
 
     def test_kernels_are_a_station_of_their_own(self, tiny, tmp_path) -> None:
@@ -118,14 +121,14 @@ class TestGate:
 
         library, path = tmp_path / "libmissing.so", perturbed(tiny, tmp_path, own_operator)
         report = check_parity(tiny.spec, tiny.module, path, tiny.cases, op_library=library)
-        assert [f.station for f in report.failures] == ["kernels"]
+        assert [f.where for f in report.failures] == ["kernels"]
         assert "libmissing.so" in report.failures[0].text
-        assert report.stations["onnx"]
+        assert report.runs["onnx"]
 
         # A file that has no operator for the kernels must not claim that they were checked.
         report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, op_library=library)
         assert report.passed
-        assert list(report.stations) == ["onnx"]
+        assert list(report.runs) == ["onnx"]
 
 
 class TestCases:
@@ -171,42 +174,55 @@ class SkippedModule(nn.Module):
 
 
 class FakeClient:
-    """Stands in for a server that holds the exported model."""
+    """Stands in for a server that holds the exported model, and keeps the states of sequences; ``url`` is the file."""
 
     def __init__(self, url: str) -> None:
-        import onnxruntime
-
         self.session = onnxruntime.InferenceSession(url, providers=["CPUExecutionProvider"])
         self.public = [o.name for o in self.session.get_outputs() if not o.name.endswith("_out")]
+        self.states: dict[object, dict[str, np.ndarray]] = {}
+        self.closed = False
 
-    def __enter__(self) -> FakeClient:
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        pass
-
-    def infer(self, model, inputs, *, sequence=None) -> dict[str, np.ndarray]:
-        if model == "unknown":
+    def model_config(self, name: str) -> SimpleNamespace:
+        if name == "unknown":
             raise ClientError("no such model")
-        for i in self.session.get_inputs():
-            if i.name.endswith("_in"):
-                assert sequence.start
-                inputs = {**inputs, i.name: np.zeros([1, *i.shape[1:]], np.float32)}
-        answers = dict(zip(self.public, self.session.run(self.public, inputs), strict=True))
+        inputs = [SimpleNamespace(name=i.name) for i in self.session.get_inputs() if not i.name.endswith("_in")]
+        return SimpleNamespace(parameters={}, max_batch_size=8, inputs=inputs)
+
+    def infer(self, model, inputs, *, version="", sequence=None) -> dict[str, np.ndarray]:
+        if model == "silent":
+            raise ClientError("no answer")
+        states = [i for i in self.session.get_inputs() if i.name.endswith("_in")]
+        if states:
+            key = "all" if model == "mixed" else sequence.id
+            if sequence.start and not (model == "mixed" and self.states):
+                self.states[key] = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in states}
+            inputs = {**inputs, **self.states[key]}
+        names = [o.name for o in self.session.get_outputs()]
+        answers = dict(zip(names, self.session.run(names, inputs), strict=True))
+        if states and model != "forgetful":
+            self.states[key] = {i.name: answers[i.name.replace("_in", "_out")] for i in states}
+        answers = {name: answers[name] for name in self.public}
         if model == "worse":
             answers = {name: value + 1 for name, value in answers.items() if name != "count"}
         return answers
 
+    def close(self) -> None:
+        self.closed = True
+
 
 class TestServer:
     @pytest.fixture(autouse=True)
-    def _fake(self, monkeypatch) -> None:
-        monkeypatch.setattr("neurips16.clients.client.Client", FakeClient)
+    def clients(self, monkeypatch) -> Iterator[list[FakeClient]]:
+        """The clients that a test has made; all are closed at its end."""
+        made: list[FakeClient] = []
+        monkeypatch.setattr("neurips16.export.station.Client", lambda url: made.append(FakeClient(url)) or made[-1])
+        yield made
+        assert all(client.closed for client in made)
 
     def test_a_served_model_passes(self, tiny) -> None:
         report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, server=(str(tiny.path), "same"))
         report.raise_if_failed()
-        assert list(report.stations) == ["onnx", "server"]
+        assert list(report.runs) == ["onnx", "server"]
 
     def test_another_model_does_not(self, tiny) -> None:
         report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, server=(str(tiny.path), "worse"))
@@ -215,17 +231,22 @@ class TestServer:
             "server, case 0: the outputs are density, embedding; the specification says count, density, embe"
             in texts[0]
         )
-        assert {f.station for f in report.failures} == {"server"}
+        assert {f.where for f in report.failures} == {"server"}
         assert sum("values differ too much" in t for t in texts) == 4
 
     def test_nor_one_that_does_not_answer(self, tiny) -> None:
         report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, server=(str(tiny.path), "unknown"))
+        assert [str(f) for f in report.failures] == ["server: the server did not answer: no such model"]
+        report = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, server=(str(tiny.path), "silent"))
         assert [str(f) for f in report.failures] == [
-            "server, case 0: the server did not answer: no such model",
-            "server, case 1: the server did not answer: no such model",
+            "server, case 0: the server did not answer: no answer",
+            "server, case 1: the server did not answer: no answer",
         ]
 
-    def test_states_start_at_the_server_and_are_compared_in_the_file(self, make_spec, tmp_path) -> None:
+    @pytest.fixture
+    def summing(self, make_spec, tmp_path) -> SimpleNamespace:
+        """A model that adds up what it has been given, and cases of it."""
+
         class Sum(nn.Module):
             def forward(self, x: torch.Tensor, sum_in: torch.Tensor) -> dict[str, torch.Tensor]:
                 return {"y": (x + sum_in) * 2, "sum_out": x + sum_in}
@@ -237,15 +258,46 @@ class TestServer:
         )
         module = Sum().eval()
         path = export_module(module, (torch.zeros(2, 3), torch.zeros(2, 3)), spec, tmp_path / "model.onnx")
-        start = {"x": np.ones((2, 3), np.float32)}
+        sequences = [
+            [{"x": np.full((rows, 3), start + step, np.float32)} for step in range(steps)]
+            for rows, steps, start in ((2, 3, 1.0), (1, 2, 10.0))
+        ]
         later = {"x": np.ones((1, 3), np.float32), "sum_in": np.full((1, 3), 7, np.float32)}
-        report = check_parity(spec, module, path, [start, later], server=(str(path), "same"))
-        report.raise_if_failed()
-        assert report.stations["onnx"]["sum_out"].compared == 9
-        assert {name: found.compared for name, found in report.stations["server"].items()} == {"y": 6}
+        return SimpleNamespace(spec=spec, module=module, path=path, cases=[*sequences, later], later=later)
 
-        report = check_parity(spec, module, path, [later, later], server=(str(path), "same"))
+    def check(self, summing, model: str) -> ParityReport:
+        return check_parity(
+            summing.spec, summing.module, summing.path, summing.cases, server=(str(summing.path), model)
+        )
+
+    def test_sequences_carry_their_state_in_the_file_and_at_the_server(self, summing) -> None:
+        report = self.check(summing, "same")
+        report.raise_if_failed()
+        assert report.runs["onnx"]["sum_out"].compared == 3 * (2 * 3 + 1 * 2 + 1)
+        assert {name: found.compared for name, found in report.runs["server"].items()} == {"y": 3 * (2 * 3 + 1 * 2)}
+        assert report.cases[0] == [{"x": [2, 3]}] * 3
+        assert report.cases[2] == {"x": [1, 3], "sum_in": [1, 3]}
+
+    @pytest.mark.parametrize(("model", "first"), [("forgetful", "case 0: step 1"), ("mixed", "case 0: step 0")])
+    def test_a_server_that_loses_or_mixes_states_is_refused(self, summing, model, first) -> None:
+        texts = [str(f) for f in self.check(summing, model).failures]
+        assert texts[0].startswith(f"server, {first}: output 'y': ")
+        assert all(text.startswith("server, ") for text in texts)
+
+    def test_cases_that_do_not_try_the_state_are_refused(self, summing) -> None:
+        single = [{"x": np.ones((rows, 3), np.float32)} for rows in (1, 2)]
+        report = check_parity(summing.spec, summing.module, summing.path, single)
+        assert [str(f) for f in report.failures] == [
+            "cases: no case has two steps: what becomes of the state from one to the next is not tried"
+        ]
+        report = check_parity(
+            summing.spec, summing.module, summing.path, [summing.later] * 2, server=(str(summing.path), "same")
+        )
         assert any("give a case without them" in str(f) for f in report.failures)
+
+    def test_steps_are_for_models_that_keep_state(self, tiny) -> None:
+        report = check_parity(tiny.spec, tiny.module, tiny.path, [*tiny.cases, [tiny.cases[0]] * 2])
+        assert str(report.failures[0]) == "cases: case 2 has 2 steps, and the model keeps no state from one to the next"
 
 
 class TestCompare:
@@ -303,14 +355,14 @@ class TestReport:
         assert saved["cases"] == [{"text": [1, 7]}, {"text": [4, 30]}]
         assert saved["versions"]["torch"] == torch.__version__.split("+")[0] or saved["versions"]["torch"]
         assert set(saved["versions"]) == {"neurips16", "torch", "onnx", "onnxruntime", "numpy", "python"}
-        assert saved["stations"]["onnx"]["embedding"]["reason"] == "FP32 sums in another order"
+        assert saved["runs"]["onnx"]["embedding"]["reason"] == "FP32 sums in another order"
         assert saved["date"].endswith("+00:00")
 
     def test_infinities_are_written_as_text(self, tiny) -> None:
         report = ParityReport.of(tiny.spec, tiny.path)
         tensor = TestCompare.tensor
-        report.stations["onnx"] = {"y": compare(tensor, np.float32([[math.inf, 0]]), np.float32([[1, 0]]))[0]}
-        assert json.loads(report.to_json())["stations"]["onnx"]["y"]["max_abs"] == "inf"
+        report.runs["onnx"] = {"y": compare(tensor, np.float32([[math.inf, 0]]), np.float32([[1, 0]]))[0]}
+        assert json.loads(report.to_json())["runs"]["onnx"]["y"]["max_abs"] == "inf"
 
     def test_nothing_compared_is_no_pass(self, tiny) -> None:
         report = ParityReport.of(tiny.spec, tiny.path)

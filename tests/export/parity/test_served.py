@@ -28,8 +28,8 @@ class RunningSum(nn.Module):
         return {"y": (x + sum_in) * 2, "sum_out": x + sum_in}
 
 
-def stateful(spec: ModelSpec) -> tuple[ModelSpec, nn.Module, list[dict[str, np.ndarray]]]:
-    """A model with a state that does not start at zero, and a step of it from elsewhere."""
+def stateful(spec: ModelSpec) -> tuple[ModelSpec, nn.Module, list]:
+    """A model with a state that does not start at zero; sequences of it, and a step from elsewhere."""
     close = Tolerance(1e-6, 1e-6, "one addition")
     spec = dataclasses.replace(
         spec,
@@ -38,8 +38,9 @@ def stateful(spec: ModelSpec) -> tuple[ModelSpec, nn.Module, list[dict[str, np.n
         outputs=(TensorSpec("y", "FP32", ("N", 3), "", tolerance=close),),
         states=(StateSpec("sum_in", "sum_out", "FP32", (3,), close, initial=0.25),),
     )
-    steps = [{"x": np.full((n, 3), n, np.float32), "sum_in": np.full((n, 3), 7, np.float32)} for n in (1, 2)]
-    return spec, RunningSum().eval(), steps
+    sequences = [[{"x": np.full((n, 3), n + k, np.float32)} for k in range(4 - n)] for n in (1, 2)]
+    elsewhere = {"x": np.ones((2, 3), np.float32), "sum_in": np.full((2, 3), 7, np.float32)}
+    return spec, RunningSum().eval(), [elsewhere, *sequences]
 
 
 def test_a_served_model_answers_as_torch_does_and_another_is_refused(tiny, tmp_path) -> None:
@@ -55,25 +56,24 @@ def test_a_served_model_answers_as_torch_does_and_another_is_refused(tiny, tmp_p
     with torch.no_grad():
         other_path = export_module(other, tiny.example, tiny.spec, tmp_path / "other.onnx")
 
-    summing, total, steps = stateful(tiny.spec)
-    first = {name: torch.from_numpy(value) for name, value in steps[1].items()}
+    summing, total, cases = stateful(tiny.spec)
+    first = {name: torch.from_numpy(value) for name, value in cases[0].items()}
     total_path = export_module(total, first, summing, tmp_path / "sum.onnx")
-    publish(total_path, repository, summing, check_parity(summing, total, total_path, steps))
+    publish(total_path, repository, summing, check_parity(summing, total, total_path, cases))
 
     assert prepare(repository) == ["running_sum: wrote config.pbtxt, sum_in", "tiny_encoder: wrote config.pbtxt"]
     with TritonServer(repository, grpc_port=0, http_port=0, metrics_port=None) as server:
         at = (server.url, "tiny_encoder")
         same = check_parity(tiny.spec, tiny.module, tiny.path, tiny.cases, server=at)
         same.raise_if_failed()
-        assert same.stations["server"]["embedding"].compared == 20
+        assert same.runs["server"]["embedding"].compared == 20
 
-        from_start = [{"x": step["x"]} for step in steps]
-        kept = check_parity(summing, total, total_path, from_start, server=(server.url, "running_sum"))
+        kept = check_parity(summing, total, total_path, cases, server=(server.url, "running_sum", "1"))
         kept.raise_if_failed()
-        assert kept.stations["server"]["y"].compared == 9
+        assert kept.runs["server"]["y"].compared == 3 * (3 * 1 + 2 * 2)
 
         # Another export than the one that is served: the file is as torch, the server is not.
         changed = check_parity(tiny.spec, other, other_path, tiny.cases, server=at)
-        assert {failure.station for failure in changed.failures} == {"server"}
+        assert {failure.where for failure in changed.failures} == {"server"}
         with pytest.raises(ParityError, match="server, case 0: output 'embedding'"):
             changed.raise_if_failed()

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from neurips16.export.errors import EvaluationError, ExportError
-from neurips16.export.registry import Station, get
-from neurips16.export.run_export import parse_options, run_export
+from neurips16.export.options import parse_options
+from neurips16.export.registry import Target, find_export
+from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
 from neurips16.export.systems.deepmath.models import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
 from neurips16.training.data.deepmath.module import DeepMathData
@@ -136,41 +137,41 @@ def _openvino(path, inputs):
 
 @pytest.mark.slow
 def test_the_metrics_are_the_same_at_the_checkpoint_and_at_each_exported_file(repository, checkpoint, deepmath_folder):
-    system = get("deepmath")
-    before = system.evaluate(Station(checkpoint=checkpoint), deepmath_folder, "all", {})
+    system = find_export("deepmath")
+    before = system.evaluate(Target(checkpoint=checkpoint), deepmath_folder, "all", {})
     assert before["conjectures"] == 40
     assert 0 <= before["pair_accuracy"] <= 1
     assert "recall_at_16" in before
     for name in ("premise_encoder", "conjecture_encoder", "premise_ranker"):
-        after = system.evaluate(Station(model=repository / name / "1/model.onnx"), deepmath_folder, "all", {})
+        after = system.evaluate(Target(model=repository / name / "1/model.onnx"), deepmath_folder, "all", {})
         assert after == pytest.approx(before, abs=0.01)
 
 
 def test_baselines_answer_with_the_same_names(deepmath_folder):
     for name in ("counts", "knn"):
-        metrics = get("deepmath").evaluate(Station(baseline=name), deepmath_folder, "all", {})
+        metrics = find_export("deepmath").evaluate(Target(baseline=name), deepmath_folder, "all", {})
         assert {"pair_accuracy", "amrr", "recall_at_1024"} <= set(metrics)
     # Useful premises share the conjecture's symbol, so neighbours by symbols find them.
     assert metrics["amrr"] < 0.5
 
 
 def test_what_cannot_be_measured_is_refused(deepmath_folder, repository, tmp_path):
-    system = get("deepmath")
+    system = find_export("deepmath")
     with pytest.raises(EvaluationError, match="it has: --sample"):
         parse_options(["--smaple", "3"], system)
     with pytest.raises(EvaluationError, match="number over 0"):
-        system.evaluate(Station(baseline="knn"), deepmath_folder, "all", {"sample": "-1"})
+        system.evaluate(Target(baseline="knn"), deepmath_folder, "all", {"sample": "-1"})
     with pytest.raises(EvaluationError, match="counts, knn"):
-        system.evaluate(Station(baseline="nothing"), deepmath_folder, "all", {})
+        system.evaluate(Target(baseline="nothing"), deepmath_folder, "all", {})
     lonely = tmp_path / "premise_encoder/1/model.onnx"
     lonely.parent.mkdir(parents=True)
     lonely.write_bytes((repository / "premise_encoder/1/model.onnx").read_bytes())
-    with pytest.raises(EvaluationError, match="deepmath is three models"):
-        system.evaluate(Station(model=lonely), deepmath_folder, "all", {})
+    with pytest.raises(EvaluationError, match="is not there, and deepmath needs it"):
+        system.evaluate(Target(model=lonely), deepmath_folder, "all", {})
 
 
 def test_options_may_be_given_both_ways():
-    assert parse_options(["--sample", "3", "--ranking=no"], get("deepmath")) == {"sample": "3", "ranking": "no"}
+    assert parse_options(["--sample", "3", "--ranking=no"], find_export("deepmath")) == {"sample": "3", "ranking": "no"}
 
 
 def test_a_word_model_is_refused(deepmath_folder, tmp_path):

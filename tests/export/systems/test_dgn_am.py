@@ -10,9 +10,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from neurips16.export.generation import normal
+from neurips16.export.graph.seeded_noise import normal
 from neurips16.export.graph.weights import round_weights
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
 from neurips16.export.systems.dgn_am import FRAMES, MAX_STEPS, AscentModel, models
@@ -50,7 +50,7 @@ def run(path, inputs) -> dict[str, np.ndarray]:
 def test_the_gate_compared_whole_trajectories(path):
     report = json.loads((path.parent / "parity.json").read_text())
     assert report["passed"]
-    activations = report["stations"]["onnx"]["activations"]
+    activations = report["runs"]["onnx"]["activations"]
     assert activations["compared"] == 6 * (MAX_STEPS + 1)
     assert activations["max_abs"] < 1e-3
     spec = read_spec(path)
@@ -106,13 +106,13 @@ def test_the_reference_evaluator_walks_the_same_way(path):
 
 @pytest.mark.slow
 def test_the_metrics_are_the_same_at_every_station(path, checkpoint, mnist_folder):
-    evaluate = get("dgn_am").evaluate
+    evaluate = find_export("dgn_am").evaluate
     options = {"seeds": "1", "steps": "10"}
-    before = evaluate(Station(checkpoint=checkpoint), mnist_folder, "test", options)
+    before = evaluate(Target(checkpoint=checkpoint), mnist_folder, "test", options)
     assert before["ascents"] == 4
     assert before["preferred_activation"] > before["start_activation"]
     assert before["real_activation"] == pytest.approx(0.25)
-    after = evaluate(Station(model=path), mnist_folder, "test", options)
+    after = evaluate(Target(model=path), mnist_folder, "test", options)
     assert after == pytest.approx(before, rel=0.05, abs=0.05)
 
 

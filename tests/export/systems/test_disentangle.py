@@ -5,7 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.training.data.mnist.reader import read_mnist
 
@@ -58,11 +58,11 @@ def test_other_runtimes_draw_the_same(repository, mnist_folder):
 
 @pytest.mark.slow
 def test_the_metrics_are_the_same_at_every_station(repository, checkpoint, mnist_folder):
-    evaluate = get("disentangle").evaluate
-    before = evaluate(Station(checkpoint=checkpoint), mnist_folder, "test", {})
+    evaluate = find_export("disentangle").evaluate
+    before = evaluate(Target(checkpoint=checkpoint), mnist_folder, "test", {})
     readings = {"specified_error", "unspecified_error", "unspecified_sample_error"}
     assert set(before) == {"images", "swap_error", "judge_error"} | readings
     assert before["unspecified_sample_error"] > before["unspecified_error"]
     assert before["judge_error"] < 0.1  # the made-up classes are easy
-    after = evaluate(Station(model=repository / "disentangle_decoder/1/model.onnx"), mnist_folder, "test", {})
+    after = evaluate(Target(model=repository / "disentangle_decoder/1/model.onnx"), mnist_folder, "test", {})
     assert after == pytest.approx(before, abs=0.1)

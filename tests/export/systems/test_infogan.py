@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
 from neurips16.export.systems.infogan import models, order_categories
@@ -96,13 +96,13 @@ def test_other_runtimes_draw_the_same(repository):
 
 @pytest.mark.slow
 def test_the_error_is_the_same_at_every_station(repository, checkpoint, mnist_folder):
-    evaluate = get("infogan").evaluate
-    before = evaluate(Station(checkpoint=checkpoint), mnist_folder, "test", {})
+    evaluate = find_export("infogan").evaluate
+    before = evaluate(Target(checkpoint=checkpoint), mnist_folder, "test", {})
     assert set(before) == {"images", "assigned_on", "categorical_error"}
     assert before["images"] == 40
-    after = evaluate(Station(model=repository / "infogan/1/model.onnx"), mnist_folder, "test", {})
+    after = evaluate(Target(model=repository / "infogan/1/model.onnx"), mnist_folder, "test", {})
     assert after["categorical_error"] == pytest.approx(before["categorical_error"], abs=0.05)
-    part = evaluate(Station(checkpoint=checkpoint), mnist_folder, "all", {"assign": "50"})
+    part = evaluate(Target(checkpoint=checkpoint), mnist_folder, "all", {"assign": "50"})
     assert (part["images"], part["assigned_on"]) == (160, 50)
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 from neurips16.export.errors import EvaluationError
 from neurips16.export.ops import library_path
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
@@ -81,15 +80,15 @@ def test_the_specification(checkpoint, detection_folder):
 
 
 def test_options_and_stations_that_are_not_there(checkpoint, detection_folder):
-    evaluate = get("rfcn").evaluate
-    with pytest.raises(EvaluationError, match="rfcn has no baselines, got 'knn'"):
-        evaluate(Station(baseline="knn"), detection_folder, "test", {})
+    evaluate = find_export("rfcn").evaluate
+    with pytest.raises(EvaluationError, match="rfcn has no baseline 'knn'"):
+        evaluate(Target(baseline="knn"), detection_folder, "test", {})
     with pytest.raises(EvaluationError, match="--sample: expected a number over 0, got 'x'"):
-        evaluate(Station(checkpoint=checkpoint), detection_folder, "test", {"sample": "x"})
+        evaluate(Target(checkpoint=checkpoint), detection_folder, "test", {"sample": "x"})
 
 
 def test_evaluate_a_checkpoint(checkpoint, detection_folder):
-    metrics = get("rfcn").evaluate(Station(checkpoint=checkpoint), detection_folder, "test", {"sample": "2"})
+    metrics = find_export("rfcn").evaluate(Target(checkpoint=checkpoint), detection_folder, "test", {"sample": "2"})
     assert metrics["images"] == 2
     assert metrics["boxes"] > 0
     assert {"map_50", "map_50_11", "map", "dropped"} <= set(metrics)
@@ -104,7 +103,7 @@ class TestExported:
         report = json.loads((exported.parent / "parity.json").read_text())
         assert report["passed"]
         stations = {"onnx"} | ({"kernels"} if library_path() else set())
-        assert set(report["stations"]) == stations
+        assert set(report["runs"]) == stations
         assert report["metrics"]["onnx"]["map_50"]["allowed_loss"] == 0.005
         ops = {(node.domain, node.op_type) for node in onnx.load(exported).graph.node}
         assert ("neurips16", "PSRoIPool") in ops
@@ -136,25 +135,15 @@ class TestExported:
         for a, b in zip(with_function, inlined, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
-    def test_in_javascript(self, exported, tmp_path):
+    def test_in_javascript(self, exported, node_modules, tmp_path):
         """onnxruntime-node knows functions: the same file, the same detections, no library of ours."""
         script = Path(__file__).with_name("rfcn_node.mjs")
-        runtime = next((p for p in _node_modules() if (p / "onnxruntime-node").is_dir()), None)
-        if shutil.which("node") is None or runtime is None:
-            pytest.skip("needs node and `npm install onnxruntime-node` beside the tests or in NODE_PATH")
         image = np.random.default_rng(2).integers(0, 256, (1, 70, 90, 3), dtype=np.uint8)
         (tmp_path / "image.bin").write_bytes(image.tobytes())
-        command = ["node", str(script), str(runtime), str(exported), str(tmp_path / "image.bin"), "70", "90"]
+        command = ["node", str(script), str(node_modules), str(exported), str(tmp_path / "image.bin"), "70", "90"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         got = json.loads(done.stdout)
         want = make_session(exported).run(None, {"image": image})
         assert got["count"] == int(want[0][0, 0]) > 0
         np.testing.assert_allclose(np.reshape(got["boxes"], (100, 4)), want[1][0], rtol=1e-4, atol=1e-2)
-
-
-def _node_modules() -> list[Path]:
-    import os
-
-    beside = [folder / "node_modules" for folder in Path(__file__).parents]
-    return [Path(p) for p in os.environ.get("NODE_PATH", "").split(os.pathsep) if p] + beside

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurips16.export.errors import EvaluationError
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
@@ -104,38 +104,38 @@ def test_neighbours_in_a_batch_change_nothing(model):
 
 @pytest.mark.slow
 def test_the_metrics_are_the_same_at_the_checkpoint_and_the_file(model, checkpoint, sound_folder, tmp_path):
-    system = get("sound_classifier")
+    system = find_export("sound_classifier")
     answers = tmp_path / "answers.jsonl"
-    before = system.evaluate(Station(checkpoint=checkpoint), sound_folder, "all", {"answers": str(answers)})
+    before = system.evaluate(Target(checkpoint=checkpoint), sound_folder, "all", {"answers": str(answers)})
     assert before["clips"] == 18
     rows = [json.loads(line) for line in answers.read_text().splitlines()]
     assert np.mean([row["class"] == row["answer"] for row in rows]) == pytest.approx(before["accuracy"])
-    assert system.evaluate(Station(model=model), sound_folder, "all", {}) == before
-    held_out = system.evaluate(Station(model=model), sound_folder, "test", {})
+    assert system.evaluate(Target(model=model), sound_folder, "all", {}) == before
+    held_out = system.evaluate(Target(model=model), sound_folder, "test", {})
     assert held_out["clips"] == 6
     fold = [row for row in rows if row["clip"].startswith("2-")]
     assert held_out["accuracy"] == pytest.approx(np.mean([row["class"] == row["answer"] for row in fold]))
 
 
 def test_what_cannot_be_measured_is_refused(checkpoint, sound_folder, tmp_path):
-    system = get("sound_classifier")
+    system = find_export("sound_classifier")
     with pytest.raises(EvaluationError, match="'test' or 'all', got 'train'"):
-        system.evaluate(Station(checkpoint=checkpoint), sound_folder, "train", {})
+        system.evaluate(Target(checkpoint=checkpoint), sound_folder, "train", {})
     with pytest.raises(EvaluationError, match="log_mel_svm, log_mel_forest, mfcc_svm, mfcc_forest"):
-        system.evaluate(Station(baseline="knn"), sound_folder, "all", {})
+        system.evaluate(Target(baseline="knn"), sound_folder, "all", {})
     options = {"answers": str(tmp_path / "no/such/file")}
     with pytest.raises(EvaluationError, match="cannot be written"):
-        system.evaluate(Station(baseline="mfcc_svm"), sound_folder, "all", options)
+        system.evaluate(Target(baseline="mfcc_svm"), sound_folder, "all", options)
     other = tmp_path / "set"
     (other / "meta").mkdir(parents=True)
     (other / "audio").symlink_to(sound_folder / "audio")
     table = (sound_folder / "meta/esc50.csv").read_text()
     (other / "meta/esc50.csv").write_text(table.replace("clicks", "barking"))
     with pytest.raises(EvaluationError, match="does not know the classes barking"):
-        system.evaluate(Station(checkpoint=checkpoint), other, "all", {})
+        system.evaluate(Target(checkpoint=checkpoint), other, "all", {})
 
 
 def test_baselines_answer_with_the_same_names(sound_folder):
-    metrics = get("sound_classifier").evaluate(Station(baseline="mfcc_svm"), sound_folder, "all", {})
+    metrics = find_export("sound_classifier").evaluate(Target(baseline="mfcc_svm"), sound_folder, "all", {})
     assert list(metrics) == ["clips", "accuracy", "recall_low_tone", "recall_clicks", "recall_noise"]
     assert metrics["accuracy"] > 0.8

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurips16.export.errors import EvaluationError
-from neurips16.export.registry import Station, get
+from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
 from neurips16.training.systems.soundnet.network import SoundNet
@@ -52,13 +52,13 @@ def test_heads_and_features_are_published(exported):
 @pytest.mark.slow
 def test_the_distance_from_the_teachers_is_the_same_at_both_stations(exported, sound_pairs):
     _, checkpoint, model = exported
-    system = get("soundnet")
-    before = system.evaluate(Station(checkpoint=checkpoint), sound_pairs, "all", {})
-    after = system.evaluate(Station(model=model), sound_pairs, "all", {})
+    system = find_export("soundnet")
+    before = system.evaluate(Target(checkpoint=checkpoint), sound_pairs, "all", {})
+    after = system.evaluate(Target(model=model), sound_pairs, "all", {})
     assert before["sounds"] == 8
     assert before["object_kl"] > 0
     assert 0 <= before["scene_agreement"] <= 1
     assert after == pytest.approx(before, rel=1e-3)
-    with pytest.raises(EvaluationError, match="has no baselines"):
-        system.evaluate(Station(baseline="x"), sound_pairs, "all", {})
+    with pytest.raises(EvaluationError, match="has no baseline"):
+        system.evaluate(Target(baseline="x"), sound_pairs, "all", {})
     assert np.isfinite(list(before.values())).all()

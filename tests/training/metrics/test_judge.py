@@ -9,7 +9,7 @@ from neurips16.training.metrics.judge import Judge, read_error
 
 def test_a_judge_knows_real_images_and_is_the_same_each_time(mnist_folder):
     train, test = read_mnist(mnist_folder, "train"), read_mnist(mnist_folder, "test")
-    first, second = Judge.taught(train), Judge.taught(train)
+    first, second = Judge.fit(train), Judge.fit(train)
     named = first.classes(test.images)
     assert (named == test.labels).mean() > 0.9
     np.testing.assert_array_equal(named, second.classes(test.images))

@@ -9,15 +9,14 @@ statements, one a line, in library order; ``definitions.tsv`` (or .xz), the stat
 from __future__ import annotations
 
 import hashlib
-import lzma
 import re
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from neurips16.training.data.decompression import MAX_MEMBER_BYTES, read_archive, read_file
 from neurips16.training.errors import DataError
 
 TEST_SHARE, VALIDATION_SHARE = 10, 2  # per cent of the conjectures; DeepMath holds out 10 %
@@ -121,26 +120,30 @@ def read_library(folder: str | Path) -> Library:
 
 def _library_order(folder: Path) -> Iterable[str]:
     for stem in _ORDER_FILES:
-        if (path := folder / stem).is_file():
-            return path.read_text(encoding="utf-8").splitlines()
-        if (path := folder / f"{stem}.xz").is_file():
-            return lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
+        for path in (folder / stem, folder / f"{stem}.xz"):
+            if path.is_file():
+                return _text(read_file(path), str(path)).splitlines()
     return ()
 
 
 def _conjecture_files(folder: Path) -> Iterator[tuple[str, str]]:
     if (unpacked := folder / "nndata").is_dir():
         for path in sorted(unpacked.iterdir()):
-            yield path.name, path.read_text(encoding="utf-8")
+            yield path.name, _text(read_file(path, most=MAX_MEMBER_BYTES), str(path))
         return
     for archive in (folder / "nndata.tar.xz", folder / "nndata.tar.gz", folder / "nndata.tar"):
         if archive.is_file():
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    if (handle := tar.extractfile(member)) is not None:
-                        yield Path(member.name).name, handle.read().decode("utf-8")
+            for name, content in read_archive(archive):
+                yield name.name, _text(content, f"{archive}: {name}")
             return
     raise DataError(f"{folder} has neither nndata/ nor nndata.tar.xz: see the layout in the data set's own README")
+
+
+def _text(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8: byte 0x{content[error.start]:02x} at {error.start}") from error
 
 
 def read_definitions(folder: str | Path, library: Library) -> dict[str, str]:
@@ -149,11 +152,10 @@ def read_definitions(folder: str | Path, library: Library) -> dict[str, str]:
     Raises:
         DataError: the folder has no such file.
     """
-    plain = Path(folder) / "definitions.tsv"
-    if plain.is_file():
-        text = plain.read_text(encoding="utf-8")
-    elif (packed := plain.with_suffix(".tsv.xz")).is_file():
-        text = lzma.decompress(packed.read_bytes()).decode("utf-8")
+    for path in (Path(folder) / "definitions.tsv", Path(folder) / "definitions.tsv.xz"):
+        if path.is_file():
+            text = _text(read_file(path), str(path))
+            break
     else:
         raise DataError(f"{folder} has no definitions.tsv(.xz): definition embeddings need it")
     index = {name: i for i, name in enumerate(library.names)}

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from defusedxml import ElementTree
 
+from neurips16.training.data.pictures import open_picture
 from neurips16.training.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -73,11 +73,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} cannot be read as a picture: {error}") from error
+    return np.asarray(open_picture(path))
 
 
 def _voc_roots(folder: Path) -> list[Path]:
@@ -154,7 +150,7 @@ def _read_coco(folder: Path, split: str, classes: Sequence[str] | None) -> Detec
                     dropped += 1
             images = _coco_images(folder, file.stem.removeprefix("instances_"))
             pictures += [_picture(images / image["file_name"], rows[image["id"]], order) for image in content["images"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (OSError, ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{file} is no annotation file of COCO: {type(error).__name__}: {error}") from error
     return DetectionSet(tuple(order or ()), tuple(pictures), dropped)
 

@@ -7,6 +7,7 @@ is): its targets keep ESC-50's numbers, and classes are counted 0, 1, … in the
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from neurips16.training.errors import DataError
 
 META = Path("meta/esc50.csv")
 COLUMNS = {"filename", "fold", "target", "category"}
+
+
+_WHOLE = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,14 @@ def read_sound_set(folder: str | Path) -> SoundSet:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: a set in ESC-50's layout has meta/esc50.csv and audio/") from error
     if not rows or not set(rows[0]) >= COLUMNS:
         raise DataError(f"{path} is no table with the columns {', '.join(sorted(COLUMNS))}")
-    if not all(row["fold"].isdecimal() and row["target"].isdecimal() for row in rows):
+    if not all(_WHOLE.fullmatch(row[column] or "") for row in rows for column in ("fold", "target")):
         raise DataError(f"{path}: folds and targets are whole numbers")
+    if not all(row["filename"] and row["category"] for row in rows):  # a row that was cut off has none
+        raise DataError(f"{path}: each row names its file and its category")
     names = {int(row["target"]): row["category"].replace("_", " ") for row in rows}
     targets = sorted(names)
     place = {target: i for i, target in enumerate(targets)}

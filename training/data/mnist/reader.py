@@ -9,14 +9,13 @@ IDX counts its axes itself, so another set of labelled images is read as well wh
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from neurips16.training.data.decompression import read_file
 from neurips16.training.errors import DataError
 
 FILES = {
@@ -44,10 +43,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         DataError: the file cannot be read, or is no IDX file of unsigned bytes.
     """
     path = Path(path)
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    content = read_file(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE:
         raise DataError(f"{path} is no IDX file of unsigned bytes: it starts with {content[:4].hex(' ') or 'nothing'}")
     head = 4 + 4 * content[3]

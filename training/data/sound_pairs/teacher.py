@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurips16.training.data.pictures import open_picture
 from neurips16.training.data.sound_pairs.reader import PROBABILITIES, SUM_TOLERANCE
 from neurips16.training.errors import DataError
 
@@ -76,12 +77,9 @@ def _frames(folder: Path) -> list[dict[str, str]]:
 
 def _picture(path: Path) -> np.ndarray:
     """The middle of a picture, uint8 [224, 224, 3]."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        image = Image.open(path).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} cannot be read as a picture: {error}") from error
+    image = open_picture(path)
     scale = SHORTER / min(image.size)
     width, height = (max(SIDE, round(side * scale)) for side in image.size)
     left, top = (width - SIDE) // 2, (height - SIDE) // 2

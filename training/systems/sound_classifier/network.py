@@ -16,8 +16,16 @@ from torch.nn import functional as F
 
 from neurips16.training.data.esc50.module import Esc50Data, SoundBatch
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ, SoundNetTrunk, initialise, repeated
-from neurips16.training.system import System, SystemModule
+from neurips16.training.system import (
+    CHECKPOINT_KEY,
+    System,
+    SystemModule,
+    is_checkpoint,
+    load_module,
+    read_checkpoint,
+)
 from neurips16.training.systems.sound_classifier.svm import fit_svm
+from neurips16.training.systems.soundnet.network import load_soundnet
 
 HEADS = ("end_to_end", "svm")
 SHORTEST_S = 5  # shorter sounds are repeated to this, a clip of ESC-50
@@ -190,10 +198,7 @@ def trunk_state(path: str, trunk: SoundNetTrunk) -> dict[str, Tensor]:
         CheckpointError: the file holds no network of either system.
         ValueError: that network's layers are others.
     """
-    from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
-    from neurips16.training.systems.soundnet.published_weights import load_soundnet
-
-    if path.endswith(".ckpt") and read_checkpoint(path)[CHECKPOINT_KEY]["system"] == SoundClassifier.system:
+    if is_checkpoint(path) and read_checkpoint(path)[CHECKPOINT_KEY]["system"] == SoundClassifier.system:
         source = cast(SoundClassifier, load_module(path, SoundClassifier.system)).trunk
     else:
         source = load_soundnet(path).trunk

@@ -7,15 +7,17 @@ every few seconds, and learn from the distributions that two image networks give
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.data.sound_pairs.reader import PairBatch, SoundPairsData
+from neurips16.training.data.sound_pairs.module import PairBatch, SoundPairsData
 from neurips16.training.layers.soundnet_layers import HEADS, SAMPLE_RATE_HZ, SoundNetTrunk, initialise, repeated
-from neurips16.training.system import System, SystemModule
+from neurips16.training.system import System, SystemModule, is_checkpoint, load_module
+from neurips16.training.systems.soundnet.published_weights import published_state
 
 SHORTEST_S = 10  # shorter sounds are repeated to this: the 8-layer network needs 9.5 s for one output
 
@@ -94,8 +96,6 @@ class SoundNet(SystemModule):
     def setup(self, stage: str) -> None:
         """At the start of training, take over the weights that it is to start from."""
         if stage == "fit" and self.hparams.initial_weights is not None:
-            from neurips16.training.systems.soundnet.published_weights import load_soundnet  # which imports this module
-
             self.load_state_dict(load_soundnet(self.hparams.initial_weights).state_dict())
 
     def loss(self, batch: PairBatch) -> Tensor:
@@ -140,6 +140,21 @@ class SoundNet(SystemModule):
         """Both distributions at each step, [N, O, S] and [N, P, S], of sounds of any length (short ones repeated)."""
         logits = self(repeated(waveform, SHORTEST_S * SAMPLE_RATE_HZ))
         return logits[0].softmax(1), logits[1].softmax(1)
+
+
+def load_soundnet(path: str | Path) -> SoundNet:
+    """A network from a checkpoint of `neurips16 train soundnet`, or from published weights, in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is none of the three, or a tensor is missing, left over or of another shape.
+    """
+    path = Path(path)
+    if is_checkpoint(path):
+        return cast(SoundNet, load_module(path, SoundNet.system))
+    network = SoundNet()
+    own = network.state_dict()
+    network.load_state_dict(own | published_state(path, {name: value.shape for name, value in own.items()}))
+    return network.eval()
 
 
 SYSTEM = System(

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from neurips16.training.errors import CheckpointError
 from neurips16.training.layers.soundnet_layers import TRUNKS
-from neurips16.training.system import CHECKPOINT_KEY, load_module
-from neurips16.training.systems.soundnet.network import SoundNet
 from neurips16.training.tensor_file import read_tensor_file
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var"}  # ours -> NumPy's
@@ -28,23 +26,22 @@ _CONV = {"weight": "weights", "bias": "biases"}
 _COUNTER = "num_batches_tracked"  # of torch's normalisation: not published, and of no effect
 
 
-def load_soundnet(path: str | Path) -> SoundNet:
-    """A network from a checkpoint of `neurips16 train soundnet`, or from published weights, in evaluation mode.
+def published_state(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The weights of the 8-layer network by our names, from either layout.
+
+    Args:
+        path: a NumPy file ends in ``.npy``, any other is a state dict.
+        shapes: of our tensors, by our names.
 
     Raises:
-        CheckpointError: the file is none of the three, or a tensor is missing, left over or of another shape.
+        CheckpointError: the file is neither, or a tensor is missing, left over or of another shape.
     """
-    path = Path(path)
     if path.suffix == ".npy":
-        return from_numpy(read_dictionary(path))
+        return from_numpy(read_dictionary(path), shapes)
     content = read_tensor_file(path)
-    if isinstance(content, Mapping) and CHECKPOINT_KEY in content:
-        network = load_module(path, "soundnet")
-        assert isinstance(network, SoundNet)
-        return network
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} is neither a checkpoint of ours nor a state dict (names to tensors)")
-    return from_state_dict(content)
+    return from_state_dict(content, shapes)
 
 
 def numpy_keys() -> dict[str, tuple[str, str]]:
@@ -71,8 +68,8 @@ def torch_keys() -> dict[str, str]:
     return keys
 
 
-def from_numpy(layers: Mapping[str, Mapping[str, np.ndarray]]) -> SoundNet:
-    """The 8-layer network from the NumPy layout.
+def from_numpy(layers: Mapping[str, Mapping[str, np.ndarray]], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The weights from the NumPy layout.
 
     Raises:
         CheckpointError: every tensor that is missing, left over or of another shape is listed.
@@ -83,12 +80,11 @@ def from_numpy(layers: Mapping[str, Mapping[str, np.ndarray]]) -> SoundNet:
         value = value.squeeze(1).transpose(2, 1, 0) if value.ndim == 4 and value.shape[1] == 1 else value
         return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
 
-    keys = numpy_keys()
-    return _filled(keys, {key: ours(value) for key, value in found.items()}, "/".join)
+    return _checked(numpy_keys(), {key: ours(value) for key, value in found.items()}, shapes, "/".join)
 
 
-def from_state_dict(state: Mapping[str, Tensor]) -> SoundNet:
-    """The 8-layer network from the layout of a PyTorch state dict.
+def from_state_dict(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The weights from the layout of a PyTorch state dict.
 
     Raises:
         CheckpointError: every tensor that is missing, left over or of another shape is listed.
@@ -98,24 +94,21 @@ def from_state_dict(state: Mapping[str, Tensor]) -> SoundNet:
         for name, value in state.items()
         if not name.endswith(_COUNTER)
     }
-    return _filled(torch_keys(), found, str)
+    return _checked(torch_keys(), found, shapes, str)
 
 
-def _filled(keys: Mapping[str, Any], found: Mapping[Any, Tensor], shown: Any) -> SoundNet:
-    network = SoundNet()
-    own = network.state_dict()
+def _checked(
+    keys: Mapping[str, Any], found: Mapping[Any, Tensor], shapes: Mapping[str, torch.Size], shown: Any
+) -> dict[str, Tensor]:
     problems = [f"{shown(key)} is left over" for key in found if key not in set(keys.values())]
     for name, key in keys.items():
         if key not in found:
             problems.append(f"{shown(key)} is missing")
-        elif found[key].shape != own[name].shape:
-            problems.append(f"{shown(key)} has shape {list(found[key].shape)}, expected {list(own[name].shape)}")
-        else:
-            own[name] = found[key].to(torch.float32)
+        elif found[key].shape != shapes[name]:
+            problems.append(f"{shown(key)} has shape {list(found[key].shape)}, expected {list(shapes[name])}")
     if problems:
         raise CheckpointError("these are not the weights of the 8-layer SoundNet: " + "; ".join(problems))
-    network.load_state_dict(own)
-    return network.eval()
+    return {name: found[key].to(torch.float32) for name, key in keys.items()}
 
 
 def read_dictionary(path: Path) -> dict[str, dict[str, np.ndarray]]:

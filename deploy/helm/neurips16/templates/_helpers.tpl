@@ -27,11 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "neurips16.image" -}}
-{{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
-{{- else }}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
-{{- end }}
+{{- printf "%s@%s" .Values.image.repository (required "image.digest is empty: push the image, and give the digest that the registry names (sha256:...)" .Values.image.digest) }}
 {{- end }}
 
 {{/* The command line of tritonserver. */}}

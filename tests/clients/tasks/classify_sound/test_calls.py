@@ -11,7 +11,8 @@ from tritonclient.grpc import service_pb2
 from neurips16.clients.protocol import messages
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError, UnexpectedReplyError
 from neurips16.clients.protocol.messages import ModelConfig
-from neurips16.clients.tasks.classify_sound.calls import MODEL, SoundClass, SoundModel, classify
+from neurips16.clients.protocol.operation import Reply, Stream
+from neurips16.clients.tasks.classify_sound.calls import MODEL, SoundClass, SoundModel, classify_sound
 
 RATE, WINDOW, STEP = 22_050, 110_250, 8_192
 STEPS = 13  # of a window
@@ -40,13 +41,14 @@ class Server:
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, operation):
-        (rpc,) = next(operation)
-        assert rpc.model == MODEL
-        try:
-            group = operation.send([self.config])
-            operation.send([self._infer(rpc) for rpc in group])
-        except StopIteration as stop:
-            return stop.value
+        stream = Stream(operation, self._perform)
+        assert list(stream) == []
+        return stream.result
+
+    def _perform(self, calls):
+        for place, rpc in enumerate(calls):
+            assert rpc.model == MODEL
+            yield Reply(place, self.config if rpc.method == "ModelConfig" else self._infer(rpc))
 
     def _infer(self, rpc):
         (tensor,), (raw,) = rpc.request.inputs, rpc.request.raw_input_contents
@@ -69,7 +71,7 @@ def steady(seconds: float, level: float = 0.3) -> np.ndarray:
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 4.99, 5.0, 5.01, 7.3, 10.0, 23.4, 61.0])
 def test_any_length_is_sent_in_windows_of_one(seconds):
     server = Server()
-    answer = server.run(classify(steady(seconds), RATE, steps=True))
+    answer = server.run(classify_sound(steady(seconds), RATE, steps=True))
     assert {shape[1] for shape in server.shapes} == {WINDOW}
     assert all(shape[0] <= 4 for shape in server.shapes)  # the model's max_batch_size
     assert isinstance(answer, list)
@@ -86,25 +88,25 @@ def test_any_length_is_sent_in_windows_of_one(seconds):
 
 def test_the_clips_answer_is_the_mean_of_the_steps_that_have_something_to_say():
     sound = np.concatenate([steady(5.0, 0.9), np.zeros(5 * RATE, np.float32), steady(5.0, 0.6)])
-    answer = {found.label: found.probability for found in Server().run(classify(sound, RATE))}
+    answer = {found.label: found.probability for found in Server().run(classify_sound(sound, RATE))}
     odds = np.exp((np.log(0.9 / 0.1) + np.log(0.6 / 0.4)) / 2)  # the mean of the scores; silence between has none
     assert answer["loud"] == pytest.approx(odds / (1 + odds), abs=1e-3)
 
 
 def test_what_is_heard_when():
     sound = np.concatenate([steady(6.0, 0.1), steady(6.0, 0.8)])
-    timeline = Server().run(classify(sound, RATE, steps=True)).timeline
+    timeline = Server().run(classify_sound(sound, RATE, steps=True)).timeline
     assert timeline.labels == ("loud", "quiet")
     middles = timeline.start_s + timeline.step_s / 2
     clear = np.abs(middles - 6) > timeline.step_s
     np.testing.assert_allclose(timeline.probabilities[clear, 0], np.where(middles[clear] < 6, 0.1, 0.8), atol=1e-3)
-    assert Server().run(classify(sound, RATE)).timeline is None
+    assert Server().run(classify_sound(sound, RATE)).timeline is None
 
 
 def test_the_last_piece_of_a_clip_counts_once():
     """What is behind the last whole window is heard in a window that reaches back, whose old steps do not count."""
     sound = np.concatenate([steady(5.0, 0.2), steady(2.5, 0.7)])
-    answer = Server().run(classify(sound, RATE, steps=True))
+    answer = Server().run(classify_sound(sound, RATE, steps=True))
     assert len(answer.timeline.start_s) == pytest.approx(13 + 2.5 * RATE / STEP, abs=1)
     logits = np.log(answer.timeline.probabilities)
     mean = logits.mean(0)
@@ -113,9 +115,11 @@ def test_the_last_piece_of_a_clip_counts_once():
 
 
 def test_top_k():
-    assert Server().run(classify(steady(2.0), RATE, top_k=1)) == [SoundClass("quiet", pytest.approx(0.7, abs=1e-3))]
+    assert Server().run(classify_sound(steady(2.0), RATE, top_k=1)) == [
+        SoundClass("quiet", pytest.approx(0.7, abs=1e-3))
+    ]
     with pytest.raises(InvalidInputError, match="top_k is at least 1"):
-        Server().run(classify(steady(2.0), RATE, top_k=0))
+        Server().run(classify_sound(steady(2.0), RATE, top_k=0))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def test_top_k():
 )
 def test_sounds_in_which_there_is_nothing_to_hear(sound, message):
     with pytest.raises(InvalidAudioError, match=message):
-        Server().run(classify(sound, RATE))
+        Server().run(classify_sound(sound, RATE))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_models_of_another_kind(wrong):
 )
 def test_answers_that_cannot_be(change):
     with pytest.raises(UnexpectedReplyError):
-        Server(change=change).run(classify(steady(2.0), RATE))
+        Server(change=change).run(classify_sound(steady(2.0), RATE))
 
 
 @pytest.mark.slow
@@ -168,7 +172,7 @@ def test_an_hour_needs_little_memory(tmp_path):
         for _ in range(60):
             file.write(minute)
     tracemalloc.start()
-    answer = Server().run(classify(path))
+    answer = Server().run(classify_sound(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert answer.duration_s == 3600

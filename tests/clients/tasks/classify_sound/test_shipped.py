@@ -15,7 +15,7 @@ from neurips16.clients.protocol.errors import RequestError
 
 ROOT = Path(__file__).parents[4]
 MODELS = ROOT / "serving/models"
-SAMPLES = sorted((ROOT / "deploy/demo/sounds").glob("*.ogg"))
+SAMPLES = sorted((ROOT / "clients/tasks/classify_sound/examples").glob("*.ogg"))
 RATE = 22_050
 pytestmark = [
     pytest.mark.triton,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 import time
 from concurrent import futures
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -14,10 +16,10 @@ import pytest
 from PIL import Image
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
-from neurips16.clients import AsyncClient, Client, Detection
+from neurips16.clients import AsyncClient, Client
 from neurips16.clients.media.box_drawing import draw_detections
 from neurips16.clients.protocol.errors import InvalidImageError, InvalidInputError, UnexpectedReplyError
-from neurips16.clients.tasks.detect.calls import detect_all
+from neurips16.clients.tasks.detect.calls import Box, Detection, detect_all
 
 LABELS = ["blue thing", "red thing"]
 
@@ -62,7 +64,10 @@ class FakeDetector(service_pb2_grpc.GRPCInferenceServiceServicer):
         image = np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(tuple(tensor.shape))
         outputs = answer(image[0])
         if self.change:
-            self.change(outputs)
+            try:
+                self.change(outputs)
+            except ValueError:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this one it does not like")
         reply = service_pb2.ModelInferResponse(model_name=request.model_name)
         for name, value in outputs.items():
             kind = {"f": "FP32", "i": "INT32"}[value.dtype.kind]
@@ -95,8 +100,8 @@ def picture():
 
 
 WANT = [
-    Detection("red thing", pytest.approx(230 / 255), (4.0, 2.0, 10.0, 8.0)),
-    Detection("blue thing", pytest.approx(0.4), (20.0, 10.0, 23.0, 13.0)),
+    Detection("red thing", pytest.approx(230 / 255), Box(4.0, 2.0, 10.0, 8.0)),
+    Detection("blue thing", pytest.approx(0.4), Box(20.0, 10.0, 23.0, 13.0)),
 ]
 
 
@@ -104,8 +109,8 @@ def test_paths_images_and_arrays(detector, picture, tmp_path):
     Image.fromarray(picture).save(tmp_path / "x.png")
     with Client(detector.url) as client:
         for source in (picture, Image.fromarray(picture), tmp_path / "x.png", str(tmp_path / "x.png")):
-            assert client.detect(source) == WANT
-        assert client.detect(picture, min_score=0.5) == WANT[:1]
+            assert client.detect(source, min_score=0.0) == WANT
+        assert client.detect(picture) == WANT[:1]
         assert client.detect(picture[:1, :1]) == []
     assert detector.shapes[-1] == (1, 1, 1, 3)
 
@@ -113,7 +118,7 @@ def test_paths_images_and_arrays(detector, picture, tmp_path):
 def test_async_client(detector, picture):
     async def ask():
         async with AsyncClient(detector.url) as client:
-            return await client.detect(picture)
+            return await client.detect(picture, min_score=0.0)
 
     assert asyncio.run(ask()) == WANT
 
@@ -123,7 +128,7 @@ def test_boxes_lie_on_the_upright_image(detector, picture, tmp_path):
     exif[0x0112] = 6  # to be turned clockwise when it is shown
     Image.fromarray(picture).save(tmp_path / "x.png", exif=exif)
     with Client(detector.url) as client:
-        assert client.detect(tmp_path / "x.png")[0].box == (16.0, 4.0, 22.0, 10.0)
+        assert client.detect(tmp_path / "x.png")[0].box == Box(16.0, 4.0, 22.0, 10.0)
     assert detector.shapes == [(1, 32, 24, 3)]
 
 
@@ -176,13 +181,18 @@ def files(picture, tmp_path):
 
 
 def test_command_prints_one_json_object_for_each_image(run_command, detector, files):
-    status, out, err = run_command("detect", *files, "--json", "--url", detector.url)
+    usual = ["--min-score", 0.3, "--url", detector.url]
+    status, out, err = run_command("detect", *files, "--json", *usual)
     assert (status, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["image"] for line in lines] == [str(path) for path in files]
     assert [list(line) for line in lines] == [["image", "detections"]] * 3
     first, second = lines[1]["detections"]
-    assert first == {"label": "red thing", "score": pytest.approx(230 / 255), "box": [5, 2, 11, 8]}
+    assert first == {
+        "label": "red thing",
+        "score": pytest.approx(230 / 255),
+        "box": {"x0": 5, "y0": 2, "x1": 11, "y1": 8},
+    }
     assert second["label"] == "blue thing"
 
 
@@ -193,6 +203,8 @@ def test_command_for_people_shows_what_is_sure(run_command, detector, files):
     assert "red thing" in out
     assert "4.0 2.0 10.0 8.0" in out
     assert "blue" not in out
+    as_json = json.loads(run_command("detect", files[0], "--json", "--url", detector.url)[1])
+    assert [one["label"] for one in as_json["detections"]] == ["red thing"]  # one threshold, however it is printed
     assert "blue" in run_command("detect", files[0], "--min-score", 0.3, "--url", detector.url)[1]
     assert "nothing found" in run_command("detect", files[0], "--min-score", 0.95, "--url", detector.url)[1]
 
@@ -208,15 +220,57 @@ def test_command_draws(run_command, detector, files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
-    [(["none.png"], "does not exist"), (["a.png", "--draw", "a.png"], "cannot write")],
+    ("arguments", "status", "text"),
+    [(["none.png"], 1, "does not exist"), (["a.png", "--draw", "a.png"], 2, "cannot write")],
 )
-def test_command_ends_in_one_line(run_command, detector, files, arguments, text, monkeypatch, tmp_path):
+def test_command_ends_in_one_line(run_command, detector, files, arguments, status, text, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    status, _, err = run_command("detect", *arguments, "--url", detector.url)
-    assert status == 2
+    got, _, err = run_command("detect", *arguments, "--url", detector.url)
+    assert got == status
     assert len(err.splitlines()) == 1
     assert text in err
+
+
+def test_a_bad_image_does_not_silence_the_others(run_command, detector, files, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    asked = [files[0], tmp_path / "bad.png", tmp_path / "none.png", files[1]]
+    status, out, err = run_command("detect", *asked, "--json", "--url", detector.url)
+    assert status == 1
+    assert [json.loads(line)["image"] for line in out.splitlines()] == [str(files[0]), str(files[1])]
+    first, second = err.splitlines()
+    assert first.startswith(f"error: {tmp_path}/bad.png")
+    assert second.startswith(f"error: {tmp_path}/none.png")
+
+
+def test_an_image_that_the_model_refuses_does_not_silence_the_others(run_command, detector, files):
+    refused = []
+
+    def refuse(outputs):
+        if not refused:
+            refused.append(True)
+            raise ValueError
+
+    detector.change = refuse
+    status, out, err = run_command("detect", *files, "--json", "--url", detector.url)
+    assert status == 1
+    assert len(out.splitlines()) == 2
+    assert len(err.splitlines()) == 1
+
+
+def test_folders_and_standard_input(run_command, detector, files, tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("no picture, and not asked for")
+    (tmp_path / ".hidden.png").write_text("no picture, and not asked for")
+    status, out, err = run_command("detect", tmp_path, "--json", "--url", detector.url)
+    assert (status, err) == (0, "")
+    assert [json.loads(line)["image"] for line in out.splitlines()] == [str(path) for path in files]
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(files[1].read_bytes())))
+    status, out, err = run_command("detect", "-", "--json", "--url", detector.url)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["image"] == "standard input"
+    (tmp_path / "empty").mkdir()
+    status, _, err = run_command("detect", tmp_path / "empty", "--url", detector.url)
+    assert status == 2
+    assert "holds no file that ends in" in err
 
 
 def test_drawing_keeps_to_the_image_and_to_its_colours(picture):

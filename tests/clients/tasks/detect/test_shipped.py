@@ -46,7 +46,7 @@ def test_over_grpc_as_in_process(url, pictures):
     session = make_session(newest)  # the function bodies
     with Client(url) as client:
         labels = client.run(detection_labels())
-        for path, found in zip(pictures, client.run(detect_all(pictures)), strict=True):
+        for path, found in zip(pictures, client.run(detect_all(pictures, min_score=0.0)), strict=True):
             count, boxes, scores, classes = (v[0] for v in session.run(None, {"image": read_image(path)[None]}))
             assert len(found) == count[0] > 5
             np.testing.assert_allclose([d.box for d in found], boxes[: len(found)], atol=0.1)

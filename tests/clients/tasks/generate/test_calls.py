@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 
+import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2
 
 from neurips16.clients import AsyncClient, Client
 from neurips16.clients.protocol import messages
-from neurips16.clients.protocol.errors import InvalidInputError, UnexpectedReplyError
+from neurips16.clients.protocol.errors import InvalidInputError, ModelNotFoundError, UnexpectedReplyError
 from neurips16.clients.tasks.generate import calls as generation
 
 SIDE = 6
@@ -76,7 +77,7 @@ class Models:
             ),
         }
 
-    def run(self, operation):
+    def run(self, operation, *, timeout_s=None):
         step = lambda: next(operation)  # noqa: E731
         while True:
             try:
@@ -87,6 +88,8 @@ class Models:
             step = lambda answers=answers: operation.send(answers)  # noqa: E731
 
     def answer(self, rpc):
+        if rpc.model not in self.configs:
+            raise ModelNotFoundError("no such model", code=grpc.StatusCode.NOT_FOUND, model=rpc.model)
         inputs, outputs, parameters = self.configs[rpc.model]
         if rpc.method == "ModelConfig":
             config = model_config_pb2.ModelConfig(name=rpc.model, max_batch_size=self.max_batch_size)
@@ -280,7 +283,7 @@ def test_a_preferred_input_comes_with_its_way(models):
     assert found.frames.shape == (3, SIDE, SIDE, 1)
     assert found.activations.tolist() == [7 + i for i in range(201)]  # what lies behind the last step is cut off
     assert found.real_activation == pytest.approx(0.7)
-    assert found.real_deviation == 0.25
+    assert found.real_std == 0.25
     assert models.sent("step_size").tolist() == [[0.5]]  # the model's own
     assert [one.unit for one in models.run(preferred(models.run(generation.all_units())))] == list(range(10))
 

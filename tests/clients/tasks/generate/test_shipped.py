@@ -64,4 +64,4 @@ def test_a_swap_keeps_the_class_and_changes_the_picture(client):
 def test_preferred_inputs_rise_above_real_images(client):
     for one in client.run(preferred_inputs(client.run(all_units()), steps=200, seed=0, step_size=None)):
         assert one.activations[-1] > one.activations[0]
-        assert one.activations[-1] > one.real_activation + 2 * one.real_deviation
+        assert one.activations[-1] > one.real_activation + 2 * one.real_std

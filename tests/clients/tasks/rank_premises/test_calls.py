@@ -3,7 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from neurips16.clients import AsyncClient, Statement
+from neurips16.clients import AsyncClient
 from neurips16.clients.protocol.errors import (
     InvalidInputError,
     InvalidStatementError,
@@ -11,6 +11,7 @@ from neurips16.clients.protocol.errors import (
     ModelNotReadyError,
     UnexpectedReplyError,
 )
+from neurips16.clients.tasks.rank_premises.statements import Statement
 
 GOAL = "fof(t1_demo, axiom, (! [A] : r1(A, k1_demo)) )."
 PREMISES = [f"fof(t{i}_demo, axiom, (! [A] : {'r' * (i % 23 + 1)}{i}(A)) )." for i in range(2, 60)]

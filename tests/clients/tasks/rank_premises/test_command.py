@@ -37,7 +37,7 @@ def test_json_is_one_object_with_zero_based_lines(rank, client):
     (line,) = out.splitlines()
     answer = json.loads(line)
     assert list(answer) == ["premises"]
-    assert [list(p) for p in answer["premises"]] == [["rank", "score", "index", "text"]] * 4
+    assert [list(p) for p in answer["premises"]] == [["rank", "score", "index", "name", "text"]] * 4
     assert [p["rank"] for p in answer["premises"]] == [1, 2, 3, 4]
     assert sorted(p["index"] for p in answer["premises"]) == [0, 2, 3, 4]
     lines = PREMISES.split("\n")
@@ -174,7 +174,7 @@ def test_prove_with_an_index_uses_nothing_later(run_command, server, files):
     status, out, err = run_command(*usual, "--json", "--top", "1,2,50", "--timeout-s", "2")
     assert err.startswith("note: 2 premises were left out")
     answer = json.loads(out)
-    assert status == 0
+    assert status == 3  # of its own: nothing went wrong, but there is no proof
     assert answer["proved"] is False
     assert answer["k"] is None
     assert answer["premises"] == []

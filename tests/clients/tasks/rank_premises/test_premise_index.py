@@ -249,7 +249,7 @@ def test_for_a_proof_neither_itself_nor_what_comes_later(client, tmp_path):
     goal = PREMISES[20]
 
     def rank(conjecture, candidates, **options):
-        return client.run(premises.rank(conjecture, candidates, for_proof=True, **options))
+        return client.run(premises.rank_premises(conjecture, candidates, for_proof=True, **options))
 
     assert sorted(p.index for p in rank(goal, index)) == list(range(20))
     assert rank(goal, index).excluded == len(PREMISES) - 20

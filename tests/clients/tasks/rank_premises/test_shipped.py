@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurips16.clients import AsyncClient, Client, PremiseIndex, Statement
+from neurips16.clients import AsyncClient, Client
 from neurips16.clients.tasks.rank_premises import calls as premises
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+from neurips16.clients.tasks.rank_premises.statements import Statement
 
 MODELS = Path(__file__).parents[4] / "serving/models"
 pytestmark = [

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from neurips16.training.data.sound_pairs.reader import SoundPairsData, read_pairs
+from neurips16.training.data.sound_pairs.module import SoundPairsData
+from neurips16.training.data.sound_pairs.reader import read_pairs
 from neurips16.training.data.sound_pairs.teacher import write_probabilities
 from neurips16.training.errors import DataError
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurips16.training.data.sound_pairs.reader import PairBatch, SoundPairsData
+from neurips16.training.data.sound_pairs.module import PairBatch, SoundPairsData
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ, TRUNKS
 from neurips16.training.run import run_training
 from neurips16.training.system import PRESETS

@@ -8,8 +8,7 @@ import torch
 
 from neurips16.training.errors import CheckpointError
 from neurips16.training.layers.soundnet_layers import TRUNKS
-from neurips16.training.systems.soundnet.network import SoundNet
-from neurips16.training.systems.soundnet.published_weights import load_soundnet
+from neurips16.training.systems.soundnet.network import SoundNet, load_soundnet
 
 
 @pytest.fixture(scope="module")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from neurips16.clients.protocol.command_options import JsonOption, Server, asks_server
 
 if TYPE_CHECKING:
     from neurips16.clients.protocol.messages import ModelConfig, ModelStatus, TensorInfo
 
-UrlOption = Annotated[
-    str | None, typer.Option("--url", metavar="HOST:PORT", help="The server [default: NEURIPS16_URL or localhost:8001]")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
-
-def models(as_json: JsonOption = False, url: UrlOption = None) -> None:
+@asks_server
+def models(server: Server, as_json: JsonOption = False) -> None:
     """List the models that a server holds, and what each takes and gives."""
-    from neurips16.clients.client import Client
-    from neurips16.clients.protocol.operation import described_models
+    from neurips16.clients.protocol.model_index import described_models
     from neurips16.clients.tables import print_table
 
-    with Client(url) as client:
+    with server.client() as client:
         found = client.run(described_models())
     if as_json:
         typer.echo(json.dumps({"models": [_as_dict(status, config) for status, config in found]}))

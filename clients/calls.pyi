@@ -1,0 +1,508 @@
+# Written by `make stub` from the tasks' manifests: do not edit.
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurips16.clients.media.audio import Audio
+from neurips16.clients.media.image_reading import ImageSource
+from neurips16.clients.protocol.messages import ModelConfig, ModelStatistics, ModelStatus, SequenceStep, ServerMetadata
+from neurips16.clients.tasks.classify_image.calls import ImageClass
+from neurips16.clients.tasks.classify_sound.calls import SoundClassification
+from neurips16.clients.tasks.detect.calls import Detection
+from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+from neurips16.clients.tasks.rank_premises.calls import PremiseRanking
+from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+from neurips16.clients.tasks.rank_premises.statements import Statement
+
+def method_signature(operation: Callable[..., Any]) -> inspect.Signature: ...
+
+class TaskCalls:
+    def classify_image(
+        self, image: ImageSource, *, model: str, top_k: int | None = None, timeout_s: float | None = None
+    ) -> list[ImageClass]:
+        """What an image shows, the likeliest class first.
+
+        Args:
+            image: a file's path, its bytes, an image of Pillow's, or an array uint8 [H, W, 3] in RGB.
+            model: the classifier's name on the server.
+            top_k: how many classes to return; all, if None.
+
+        Raises:
+            InvalidImageError: the image cannot be read.
+            UnexpectedReplyError: the model does not classify images.
+        """
+        ...
+
+    def classify_sound(
+        self,
+        audio: Audio,
+        sample_rate_hz: int | None = None,
+        *,
+        top_k: int | None = None,
+        steps: bool = False,
+        timeout_s: float | None = None,
+    ) -> SoundClassification:
+        """What can be heard, the likeliest class first: a list of `SoundClass`.
+
+        Args:
+            audio: a file (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point numbers in [-1, 1], or
+                whole numbers of 8, 16 or 32 bits. Any rate, any length from 0.1 s; long files are read and sent a window
+                at a time.
+            sample_rate_hz: of an array; a file says its own.
+            top_k: how many classes to return; all, if None.
+            steps: also say what is heard when, as ``timeline`` of the answer.
+
+        Raises:
+            InvalidInputError: the sound cannot be used.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    def detect(
+        self, image: ImageSource, *, min_score: float = 0.5, model: str = "rfcn", timeout_s: float | None = None
+    ) -> list[Detection]:
+        """The objects on an image, those with the highest scores first.
+
+        Args:
+            image: a file's path, its bytes, an image of Pillow's, or an array uint8 [H, W, 3] in RGB, of any size. A file
+                is turned upright as its EXIF orientation says, and the boxes are in pixels of the upright image.
+            min_score: the threshold, a probability; the model itself reports nothing below its own.
+            model: the detector's name on the server.
+
+        Raises:
+            InvalidImageError: the image cannot be read.
+            UnexpectedReplyError: the model is not what `neurips16 export rfcn` makes.
+        """
+        ...
+
+    def embed(
+        self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
+    ) -> np.ndarray:
+        """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
+
+        Args:
+            statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
+            model: ``premise_encoder`` or ``conjecture_encoder``.
+
+        Raises:
+            InvalidInputError: a statement cannot be used, or no encoder has this name.
+        """
+        ...
+
+    def generate(
+        self,
+        model: str = "infogan",
+        *,
+        category: int | Sequence[int] | np.ndarray | None = None,
+        continuous: Sequence[float] | np.ndarray | None = None,
+        count: int | None = None,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> np.ndarray:
+        """Images uint8 [count, H, W, C] of latent codes; the same seed gives the same images on any server.
+
+        Args:
+            model: an InfoGAN's name on the server.
+            category: of each categorical code, for all images; or int [count, K], for each image its own; None takes the
+                categories of the first code in turn.
+            continuous: the continuous codes, for all images; or float [count, M]; None is zeros.
+            count: how many images; None is 1, or as many as codes are given for.
+            seed: image i has the seed ``seed + i``.
+
+        Raises:
+            InvalidInputError: a code, the count or the seed is not what the model takes; the text says what it takes.
+        """
+        ...
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Iterable[str] | None = None,
+        version: str = "",
+        sequence: SequenceStep | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """A model's outputs by name, as read-only arrays.
+
+        Args:
+            model: its name on the server.
+            inputs: arrays by name, batch axis first, each with the model's dtype; lists of numbers become arrays of it.
+            outputs: the names wanted; all, if None.
+            version: of the model; the server's choice, if empty.
+            sequence: for a model with state. Only a first step is tried again: a repeated later one would move the state
+                twice. `neurips16.clients.protocol.sequence.Sequence` keeps count.
+
+        Raises:
+            InvalidInputError: an input has a dtype that the protocol lacks, or a list does not fit the model's dtype.
+            InvalidRequestError: the model does not take these inputs; the text says what it takes.
+        """
+        ...
+
+    def interpolate(self, first: Any, second: Any, *, steps: int = 8, timeout_s: float | None = None) -> np.ndarray:
+        """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
+        ...
+
+    def load(self, model: str, *, timeout_s: float | None = None) -> None:
+        """Load a model of the server's repository, or load it again where its files have changed. For admins.
+
+        Args:
+            model: its name.
+        """
+        ...
+
+    def metadata(self, *, timeout_s: float | None = None) -> ServerMetadata:
+        """The server's name, its version, and the extensions of the protocol that it has."""
+        ...
+
+    def model_config(self, name: str, *, timeout_s: float | None = None) -> ModelConfig:
+        """The configuration of a loaded model: tensors, batch size and parameters."""
+        ...
+
+    def models(self, *, timeout_s: float | None = None) -> list[ModelStatus]:
+        """Every model of the server's repository, loaded or not.
+
+        Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        ...
+
+    def preferred_input(
+        self,
+        unit: int,
+        *,
+        steps: int = 200,
+        seed: int = 0,
+        step_size: float | None = None,
+        model: str = "dgn_am",
+        timeout_s: float | None = None,
+    ) -> PreferredInput:
+        """The image that a unit of the server's classifier prefers, by ascent in the code space of a generator.
+
+        Args:
+            unit: a class.
+            steps: of the ascent.
+            seed: of the code that it starts from.
+            step_size: of the first step; None takes the model's own.
+            model: its name on the server.
+        """
+        ...
+
+    def rank_premises(
+        self,
+        conjecture: str | Statement,
+        premises: Sequence[str | Statement] | PremiseIndex,
+        *,
+        top_k: int | None = None,
+        for_proof: bool = False,
+        timeout_s: float | None = None,
+    ) -> PremiseRanking:
+        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+
+        Args:
+            conjecture: ``fof(name, role, formula).`` or a bare formula.
+            premises: the same, equal ones being encoded once; or an index, whose premises are encoded already.
+            top_k: how many to return; all, if None.
+            for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
+                index that holds a statement of its name, that statement and all after it, which may be proved with it.
+
+        Emits `Encoded` while premises are encoded.
+
+        Raises:
+            InvalidInputError: a statement cannot be used, there is no premise, or the index is of another build.
+        """
+        ...
+
+    def read_codes(self, images: Any, *, model: str = "infogan_encoder", timeout_s: float | None = None) -> ImageCodes:
+        """The latent codes that an InfoGAN's recogniser reads from images uint8 [N, H, W, C], or from one image."""
+        ...
+
+    def require_server_ready(self, *, timeout_s: float | None = None) -> None:
+        """Go on only if the server is ready.
+
+        Raises:
+            ServerUnavailableError: no server answers, or it is not ready.
+        """
+        ...
+
+    def server_ready(self, *, timeout_s: float | None = None) -> bool:
+        """Whether a server answers and says that it and its models are ready.
+
+        Raises:
+            TLSRefusedError: a server listens, and one side refuses the other.
+        """
+        ...
+
+    def statistics(self, model: str = "", *, timeout_s: float | None = None) -> list[ModelStatistics]:
+        """What the server has counted: requests, failures and times of one loaded model, or of all.
+
+        Args:
+            model: its name; empty for all.
+        """
+        ...
+
+    def swap_style(self, style: Any, content: Any, *, timeout_s: float | None = None) -> np.ndarray:
+        """Images uint8 [N, H, W, C] of the class of ``content`` in the style of ``style``.
+
+        Args:
+            style: one image uint8 [H, W, C], or several; [H, W] will do for grey.
+            content: likewise; one image goes with each of several others.
+        """
+        ...
+
+    def unload(self, model: str, *, timeout_s: float | None = None) -> None:
+        """Unload a model; it stays in the repository. For admins.
+
+        Args:
+            model: its name.
+        """
+        ...
+
+class AsyncTaskCalls:
+    async def classify_image(
+        self, image: ImageSource, *, model: str, top_k: int | None = None, timeout_s: float | None = None
+    ) -> list[ImageClass]:
+        """What an image shows, the likeliest class first.
+
+        Args:
+            image: a file's path, its bytes, an image of Pillow's, or an array uint8 [H, W, 3] in RGB.
+            model: the classifier's name on the server.
+            top_k: how many classes to return; all, if None.
+
+        Raises:
+            InvalidImageError: the image cannot be read.
+            UnexpectedReplyError: the model does not classify images.
+        """
+        ...
+
+    async def classify_sound(
+        self,
+        audio: Audio,
+        sample_rate_hz: int | None = None,
+        *,
+        top_k: int | None = None,
+        steps: bool = False,
+        timeout_s: float | None = None,
+    ) -> SoundClassification:
+        """What can be heard, the likeliest class first: a list of `SoundClass`.
+
+        Args:
+            audio: a file (wav, flac, ogg, mp3, …), or samples [T] or [T, channels]: floating-point numbers in [-1, 1], or
+                whole numbers of 8, 16 or 32 bits. Any rate, any length from 0.1 s; long files are read and sent a window
+                at a time.
+            sample_rate_hz: of an array; a file says its own.
+            top_k: how many classes to return; all, if None.
+            steps: also say what is heard when, as ``timeline`` of the answer.
+
+        Raises:
+            InvalidInputError: the sound cannot be used.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    async def detect(
+        self, image: ImageSource, *, min_score: float = 0.5, model: str = "rfcn", timeout_s: float | None = None
+    ) -> list[Detection]:
+        """The objects on an image, those with the highest scores first.
+
+        Args:
+            image: a file's path, its bytes, an image of Pillow's, or an array uint8 [H, W, 3] in RGB, of any size. A file
+                is turned upright as its EXIF orientation says, and the boxes are in pixels of the upright image.
+            min_score: the threshold, a probability; the model itself reports nothing below its own.
+            model: the detector's name on the server.
+
+        Raises:
+            InvalidImageError: the image cannot be read.
+            UnexpectedReplyError: the model is not what `neurips16 export rfcn` makes.
+        """
+        ...
+
+    async def embed(
+        self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
+    ) -> np.ndarray:
+        """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
+
+        Args:
+            statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
+            model: ``premise_encoder`` or ``conjecture_encoder``.
+
+        Raises:
+            InvalidInputError: a statement cannot be used, or no encoder has this name.
+        """
+        ...
+
+    async def generate(
+        self,
+        model: str = "infogan",
+        *,
+        category: int | Sequence[int] | np.ndarray | None = None,
+        continuous: Sequence[float] | np.ndarray | None = None,
+        count: int | None = None,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> np.ndarray:
+        """Images uint8 [count, H, W, C] of latent codes; the same seed gives the same images on any server.
+
+        Args:
+            model: an InfoGAN's name on the server.
+            category: of each categorical code, for all images; or int [count, K], for each image its own; None takes the
+                categories of the first code in turn.
+            continuous: the continuous codes, for all images; or float [count, M]; None is zeros.
+            count: how many images; None is 1, or as many as codes are given for.
+            seed: image i has the seed ``seed + i``.
+
+        Raises:
+            InvalidInputError: a code, the count or the seed is not what the model takes; the text says what it takes.
+        """
+        ...
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Iterable[str] | None = None,
+        version: str = "",
+        sequence: SequenceStep | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """A model's outputs by name, as read-only arrays.
+
+        Args:
+            model: its name on the server.
+            inputs: arrays by name, batch axis first, each with the model's dtype; lists of numbers become arrays of it.
+            outputs: the names wanted; all, if None.
+            version: of the model; the server's choice, if empty.
+            sequence: for a model with state. Only a first step is tried again: a repeated later one would move the state
+                twice. `neurips16.clients.protocol.sequence.Sequence` keeps count.
+
+        Raises:
+            InvalidInputError: an input has a dtype that the protocol lacks, or a list does not fit the model's dtype.
+            InvalidRequestError: the model does not take these inputs; the text says what it takes.
+        """
+        ...
+
+    async def interpolate(
+        self, first: Any, second: Any, *, steps: int = 8, timeout_s: float | None = None
+    ) -> np.ndarray:
+        """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
+        ...
+
+    async def load(self, model: str, *, timeout_s: float | None = None) -> None:
+        """Load a model of the server's repository, or load it again where its files have changed. For admins.
+
+        Args:
+            model: its name.
+        """
+        ...
+
+    async def metadata(self, *, timeout_s: float | None = None) -> ServerMetadata:
+        """The server's name, its version, and the extensions of the protocol that it has."""
+        ...
+
+    async def model_config(self, name: str, *, timeout_s: float | None = None) -> ModelConfig:
+        """The configuration of a loaded model: tensors, batch size and parameters."""
+        ...
+
+    async def models(self, *, timeout_s: float | None = None) -> list[ModelStatus]:
+        """Every model of the server's repository, loaded or not.
+
+        Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        ...
+
+    async def preferred_input(
+        self,
+        unit: int,
+        *,
+        steps: int = 200,
+        seed: int = 0,
+        step_size: float | None = None,
+        model: str = "dgn_am",
+        timeout_s: float | None = None,
+    ) -> PreferredInput:
+        """The image that a unit of the server's classifier prefers, by ascent in the code space of a generator.
+
+        Args:
+            unit: a class.
+            steps: of the ascent.
+            seed: of the code that it starts from.
+            step_size: of the first step; None takes the model's own.
+            model: its name on the server.
+        """
+        ...
+
+    async def rank_premises(
+        self,
+        conjecture: str | Statement,
+        premises: Sequence[str | Statement] | PremiseIndex,
+        *,
+        top_k: int | None = None,
+        for_proof: bool = False,
+        timeout_s: float | None = None,
+    ) -> PremiseRanking:
+        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+
+        Args:
+            conjecture: ``fof(name, role, formula).`` or a bare formula.
+            premises: the same, equal ones being encoded once; or an index, whose premises are encoded already.
+            top_k: how many to return; all, if None.
+            for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
+                index that holds a statement of its name, that statement and all after it, which may be proved with it.
+
+        Emits `Encoded` while premises are encoded.
+
+        Raises:
+            InvalidInputError: a statement cannot be used, there is no premise, or the index is of another build.
+        """
+        ...
+
+    async def read_codes(
+        self, images: Any, *, model: str = "infogan_encoder", timeout_s: float | None = None
+    ) -> ImageCodes:
+        """The latent codes that an InfoGAN's recogniser reads from images uint8 [N, H, W, C], or from one image."""
+        ...
+
+    async def require_server_ready(self, *, timeout_s: float | None = None) -> None:
+        """Go on only if the server is ready.
+
+        Raises:
+            ServerUnavailableError: no server answers, or it is not ready.
+        """
+        ...
+
+    async def server_ready(self, *, timeout_s: float | None = None) -> bool:
+        """Whether a server answers and says that it and its models are ready.
+
+        Raises:
+            TLSRefusedError: a server listens, and one side refuses the other.
+        """
+        ...
+
+    async def statistics(self, model: str = "", *, timeout_s: float | None = None) -> list[ModelStatistics]:
+        """What the server has counted: requests, failures and times of one loaded model, or of all.
+
+        Args:
+            model: its name; empty for all.
+        """
+        ...
+
+    async def swap_style(self, style: Any, content: Any, *, timeout_s: float | None = None) -> np.ndarray:
+        """Images uint8 [N, H, W, C] of the class of ``content`` in the style of ``style``.
+
+        Args:
+            style: one image uint8 [H, W, C], or several; [H, W] will do for grey.
+            content: likewise; one image goes with each of several others.
+        """
+        ...
+
+    async def unload(self, model: str, *, timeout_s: float | None = None) -> None:
+        """Unload a model; it stays in the repository. For admins.
+
+        Args:
+            model: its name.
+        """
+        ...

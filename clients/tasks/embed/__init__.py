@@ -1,0 +1,15 @@
+"""Turns statements into vectors."""
+
+from neurips16.clients.tasks import Task
+
+TASK = Task(
+    name="embed",
+    summary="turns statements into vectors",
+    group="Logic",
+    models=("conjecture_encoder", "premise_encoder", "premise_ranker"),
+    calls={"embed": "calls:embed"},
+    command={"embed": "command:embed"},
+    tab={"embed": "page:TAB"},
+    score={"embed": "score:EmbedTask"},
+    examples=("embed {examples}/statements.p --output {output}/vectors.npy",),
+)

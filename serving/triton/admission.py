@@ -1,0 +1,42 @@
+"""Which models a server takes at its start: those that can be served, so that one bad folder stops no others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from neurips16.serving.errors import RepositoryError
+from neurips16.serving.triton.repository_poller import Fingerprint, look
+
+logger = logging.getLogger("neurips16.serving.triton.admission")
+
+
+def admit(
+    repositories: Sequence[Path], models: Collection[str] | None, before_load: Callable[[Path], object] | None
+) -> dict[Path, Fingerprint]:
+    """The model folders to load, each of which ``before_load`` has let pass.
+
+    Args:
+        repositories: the model repositories.
+        models: the models that were asked for by name, None for all: of these none may be left out.
+        before_load: called with each model's folder; None lets all pass.
+
+    Raises:
+        RepositoryError: a model that was asked for by name is refused, or all are.
+    """
+    refused: dict[Path, RepositoryError] = {}
+    found = look(repositories, models)
+    if before_load is None:
+        return found
+    for folder in sorted(found):
+        try:
+            before_load(folder)
+        except RepositoryError as error:
+            refused[folder] = error
+    if refused and (models is not None or len(refused) == len(found)):
+        raise RepositoryError("; ".join(map(str, refused.values())))
+    for folder, reason in refused.items():
+        logger.error("model %r is left out: %s", folder.name, reason)
+    # Looked at again, so that what has just been written is not taken for a change.
+    return {folder: seen for folder, seen in look(repositories, models).items() if folder in found.keys() - refused}
