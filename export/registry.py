@@ -66,8 +66,9 @@ class SystemExport:
 
     Attributes:
         name: the same in training/, export/ and on the command line.
-        evaluate: None where there is nothing to measure; else target, data folder (None for a system that needs no data), split ("test" or "all") and options to
-            metrics, one flat mapping with the same names for every target.
+        evaluate: None where there is nothing to measure; else target, data folder (None for a system that needs no
+            data), split ("test" or "all") and options to metrics, one flat mapping with the same names for every
+            target.
         models: checkpoint (None for a system without training) and data folder (or None) to the models to export, in
             the order in which to publish them; None for a system of which nothing is exported.
         options: name to explanation of the options that ``evaluate`` knows.
