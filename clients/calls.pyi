@@ -12,7 +12,9 @@ from neurips16.clients.protocol.messages import ModelConfig, ModelStatistics, Mo
 from neurips16.clients.tasks.classify_image.calls import ImageClass
 from neurips16.clients.tasks.classify_sound.calls import SoundClassification
 from neurips16.clients.tasks.detect.calls import Detection
+from neurips16.clients.tasks.draw_states.calls import DrawnStates
 from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+from neurips16.clients.tasks.novelty.calls import Novelty
 from neurips16.clients.tasks.rank_premises.calls import PremiseRanking
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
 from neurips16.clients.tasks.rank_premises.statements import Statement
@@ -75,6 +77,40 @@ class TaskCalls:
         Raises:
             InvalidImageError: the image cannot be read.
             UnexpectedReplyError: the model is not what `neurips16 export rfcn` makes.
+        """
+        ...
+
+    def draw_states(
+        self,
+        couplings: np.ndarray,
+        biases: np.ndarray,
+        *,
+        scan: str = "systematic",
+        order: Sequence[int] | None = None,
+        chains: int = 64,
+        start: np.ndarray | None = None,
+        burn_in: int = 100,
+        sweeps: int = 1000,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> DrawnStates:
+        """Draw from a model; the same seed draws the same on any server.
+
+        Args:
+            couplings: [V, V], symmetric with zeros on the diagonal. With ``biases`` [V, Q] entry (i, j) rewards equal
+                states (a Potts model); with ``biases`` [V] it rewards that both variables are 1 (a binary model).
+            biases: of each state [V, Q], or of being 1 [V].
+            scan: systematic, random, shuffled or lazy.
+            order: a permutation of the variables; None is 0 … V - 1.
+            chains: how many run side by side, where there is no start.
+            start: int [C, V]; None spreads the chains over the states.
+            burn_in: sweeps of V updates that are not counted.
+            sweeps: that are.
+            seed: of everything random.
+
+        Raises:
+            InvalidInputError: an argument does not fit another, or is out of its range.
+            UnexpectedReplyError: the server's model is another.
         """
         ...
 
@@ -167,6 +203,22 @@ class TaskCalls:
         """Every model of the server's repository, loaded or not.
 
         Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        ...
+
+    def novelty(
+        self, states: np.ndarray, *, bits: int = 16, centre: bool = True, timeout_s: float | None = None
+    ) -> Novelty:
+        """How new each state is, by counting states with its code.
+
+        Args:
+            states: numbers [N, D], such as embeddings, one state in each row.
+            bits: of the code: more of them tell more states apart, so that more of them are new.
+            centre: subtract the mean of each column first; else directions are compared as seen from zero.
+
+        Raises:
+            InvalidInputError: the states are no finite table, or too wide, or there are no such codes.
+            UnexpectedReplyError: the server's model is another.
         """
         ...
 
@@ -320,6 +372,40 @@ class AsyncTaskCalls:
         """
         ...
 
+    async def draw_states(
+        self,
+        couplings: np.ndarray,
+        biases: np.ndarray,
+        *,
+        scan: str = "systematic",
+        order: Sequence[int] | None = None,
+        chains: int = 64,
+        start: np.ndarray | None = None,
+        burn_in: int = 100,
+        sweeps: int = 1000,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> DrawnStates:
+        """Draw from a model; the same seed draws the same on any server.
+
+        Args:
+            couplings: [V, V], symmetric with zeros on the diagonal. With ``biases`` [V, Q] entry (i, j) rewards equal
+                states (a Potts model); with ``biases`` [V] it rewards that both variables are 1 (a binary model).
+            biases: of each state [V, Q], or of being 1 [V].
+            scan: systematic, random, shuffled or lazy.
+            order: a permutation of the variables; None is 0 … V - 1.
+            chains: how many run side by side, where there is no start.
+            start: int [C, V]; None spreads the chains over the states.
+            burn_in: sweeps of V updates that are not counted.
+            sweeps: that are.
+            seed: of everything random.
+
+        Raises:
+            InvalidInputError: an argument does not fit another, or is out of its range.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     async def embed(
         self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
     ) -> np.ndarray:
@@ -411,6 +497,22 @@ class AsyncTaskCalls:
         """Every model of the server's repository, loaded or not.
 
         Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        ...
+
+    async def novelty(
+        self, states: np.ndarray, *, bits: int = 16, centre: bool = True, timeout_s: float | None = None
+    ) -> Novelty:
+        """How new each state is, by counting states with its code.
+
+        Args:
+            states: numbers [N, D], such as embeddings, one state in each row.
+            bits: of the code: more of them tell more states apart, so that more of them are new.
+            centre: subtract the mean of each column first; else directions are compared as seen from zero.
+
+        Raises:
+            InvalidInputError: the states are no finite table, or too wide, or there are no such codes.
+            UnexpectedReplyError: the server's model is another.
         """
         ...
 

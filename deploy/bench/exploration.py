@@ -25,7 +25,7 @@ from neurips16.training.systems.simhash.counting import ExactCounts
 from neurips16.training.systems.simhash.hashing import SimHash
 
 BATCH, ENVIRONMENTS, LONGEST = 5000, 4, 500
-SCALE = np.array([0.6, 0.04])  # about half of each number's range
+CENTRE, SCALE = np.array([-0.3, 0.0]), np.array([0.9, 0.07])  # of position and speed
 
 
 class Sparse(gymnasium.Wrapper):
@@ -56,13 +56,19 @@ class Solved(BaseCallback):
         self._ended = []
 
 
+def lifted(observations: np.ndarray) -> np.ndarray:
+    """Position and speed in [-1, 1], and a 1: codes then see how far a state is out, not its direction alone."""
+    scaled = (observations - CENTRE) / SCALE
+    return np.concatenate([scaled, np.full((len(scaled), 1), 0.5)], 1)
+
+
 def run(bits: int, beta: float, seed: int, steps: int) -> dict:
     """One run; what it was, the shares of solved episodes by batch, and how many codes were seen."""
     start = time.perf_counter()
     torch.set_num_threads(1)
     make = lambda: Sparse(gymnasium.make("MountainCarContinuous-v0", max_episode_steps=LONGEST))  # noqa: E731
     counts = ExactCounts()
-    env = CountBonus(DummyVecEnv([make] * ENVIRONMENTS), SimHash(2, bits, seed), counts, beta, SCALE)
+    env = CountBonus(DummyVecEnv([make] * ENVIRONMENTS), SimHash(3, bits, seed), counts, beta, lifted)
     env.seed(seed)
     policy = {"net_arch": [32], "activation_fn": torch.nn.Tanh}
     model = TRPO(

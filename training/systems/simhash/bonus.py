@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,24 @@ class CountBonus(VecEnvWrapper):
     apart: ``info["extrinsic"]`` has the reward of the environment.
 
     Args:
-        venv: observations are vectors; they are divided by ``scale`` before they are hashed.
-        code: hashes observations.
+        venv: the environments.
+        code: hashes features.
         counts: kept over episodes and runs.
         beta: of the bonus; 0 adds nothing, and counts all the same.
-        scale: of each observation's number, float [D].
+        features: observations [N, …] to what is hashed [N, D], the paper's g; None takes observations as they are.
     """
 
-    def __init__(self, venv: VecEnv, code: SimHash, counts: Counts, beta: float, scale: np.ndarray):
+    def __init__(
+        self,
+        venv: VecEnv,
+        code: SimHash,
+        counts: Counts,
+        beta: float,
+        features: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         super().__init__(venv)
-        self.code, self.counts, self.beta, self.scale = code, counts, beta, scale
+        self.code, self.counts, self.beta = code, counts, beta
+        self.features = features or (lambda observations: observations)
         self.extrinsic = self.intrinsic = 0.0
 
     def reset(self) -> VecEnvObs:
@@ -39,7 +48,7 @@ class CountBonus(VecEnvWrapper):
         """As the environment's, with bonuses in the rewards."""
         observations, rewards, dones, infos = self.venv.step_wait()
         reached = [info.get("terminal_observation", o) for info, o in zip(infos, observations, strict=True)]  # type: ignore[arg-type]
-        bits = self.code(np.stack(reached) / self.scale)
+        bits = self.code(self.features(np.stack(reached)))
         self.counts.add(bits)
         added = bonus(self.counts.read(bits), self.beta)
         self.extrinsic += float(rewards.sum())

@@ -137,9 +137,7 @@ def test_the_wrapper_adds_bonuses_and_keeps_rewards_apart():
 
     from neurips16.training.systems.simhash.bonus import CountBonus
 
-    env = CountBonus(
-        DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]), SimHash(4, 8), ExactCounts(), 0.5, np.ones(4)
-    )
+    env = CountBonus(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]), SimHash(4, 8), ExactCounts(), 0.5)
     env.reset()
     _, rewards, _, infos = env.step(np.array([0]))
     assert (rewards[0], infos[0]["extrinsic"]) == (1.5, 1.0)
