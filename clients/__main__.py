@@ -2,4 +2,5 @@
 
 from neurips16.clients.command import main
 
-main()
+if __name__ == "__main__":
+    main()

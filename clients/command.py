@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points, version
 from typing import Annotated, Any
 
@@ -79,7 +80,7 @@ def _commands() -> dict[str, _Command]:
                 from neurips16.clients.protocol.errors import TaskError
 
                 raise TaskError(f"the command {name!r} of {task.package} is one of {found[name].module}, too")
-            found[name] = _Command(name, lambda t=task, r=reference: t.load(r), task.package, task.group)
+            found[name] = _Command(name, partial(task.load, reference), task.package, task.group)
     return found
 
 

@@ -16,8 +16,8 @@ need() { # PACKAGE COMMAND PURPOSE
     command -v "$2" >/dev/null 2>&1 || { missing="$missing $1"; say "missing: $1 ($3)"; }
 }
 need eprover eprover "the prover behind 'neurips16 prove'"
+need g++ g++ "compiles the backend that serves models, and the native kernels"
 if [ "$extra" = dev ]; then
-    need g++ g++ "compiles the native kernels"
     need openssl openssl "makes the certificates of the TLS tests"
     need chromium chromium "opens the page in its tests"
     need curl curl "asks the server over HTTP, as the documentation shows"
@@ -55,8 +55,8 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 if [ "$extra" = dev ]; then
     deploy/prometheus.sh "$venv" || say "going on without Prometheus: the tests of alerts and dashboard are skipped"
-    deploy/onnxruntime_headers.sh "$venv" || say "going on without the native kernels: models run on their function bodies"
 fi
+deploy/onnxruntime_headers.sh "$venv" || say "going on without the native libraries: nothing can be served from here"
 say "installing what requirements/$extra.txt lists, each file by its hash"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r "requirements/$extra.txt"
 if [ "$extra" = dev ]; then
@@ -69,8 +69,11 @@ if [ "$extra" = dev ]; then # --ignore-scripts: what the locked files hold is al
     (cd tests/node && npm ci --silent --ignore-scripts --no-audit --no-fund) ||
         say "going on without the packages of Node: the tests in that language are skipped"
 fi
-if [ "$extra" = dev ]; then # pip hides what the build says
-    "$venv/bin/python" -c 'from neurips16.export.ops import library_path as built
-print("==> native kernels:", built() or "NOT BUILT, models run on their function bodies")'
-fi
+# pip hides what the build says.
+"$venv/bin/python" -c 'from neurips16.serving.triton import installation
+for what, find in ("backend", installation.find_backend), ("native kernels", installation.find_ops_library):
+    try:
+        print(f"==> {what}:", find() or "NOT BUILT, models run on their function bodies")
+    except installation.MissingBackendError as error:
+        print(f"==> {what}: {error}")'
 say "ready: $venv/bin/neurips16 --help"

@@ -19,6 +19,7 @@ MAX_DEPTH = 32  # of its provenance, the one part that is free
 MAX_NAME, MAX_LINE, MAX_TEXT = 128, 1024, 16_384  # characters
 MAX_TENSORS, MAX_DIMS, MAX_DIM = 64, 16, 2**31 - 1
 MAX_BATCH_SIZE, MAX_INSTANCES = 65_536, 64
+MAX_BATCHING_DELAY_US = 1_000_000
 MAX_LABELS = 65_536
 MAX_STATE_BYTES = 16 << 20  # of one sequence; a server keeps those of hundreds
 MAX_PARAMETERS, MAX_PARAMETER = 64, 65_536

@@ -23,6 +23,7 @@ from neurips16.export.errors import NotAnOnnxFileError as NotAnOnnxFileError
 from neurips16.export.errors import SpecError
 from neurips16.export.limits import (
     MAX_BATCH_SIZE,
+    MAX_BATCHING_DELAY_US,
     MAX_INSTANCES,
     MAX_JSON_BYTES,
     MAX_LABELS,
@@ -189,6 +190,8 @@ class ModelSpec:
         inputs, outputs: the public tensors, batch axis first (named "N") when ``max_batch_size > 0``.
         max_batch_size: 0 for a model without a batch axis.
         instances: copies that a server runs at the same time: more than 1 where one run cannot keep several cores busy.
+        batching_delay_us: how long a request waits for others to share its batch. It is most of a small model's
+            latency, so 0 unless more is measured to help.
         states: sequence state, kept by the server between the requests of one sequence.
         labels: label names for each output whose last axis counts classes, or whose integers are numbers of classes.
         parameters: plain facts that a client needs (alphabet, rates, sizes), as strings. Their names are snake_case and
@@ -210,6 +213,7 @@ class ModelSpec:
     opset: int = DEFAULT_OPSET
     ir_version: int = DEFAULT_IR_VERSION
     instances: int = 1
+    batching_delay_us: int = 0
     states: tuple[StateSpec, ...] = ()
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
@@ -227,6 +231,7 @@ class ModelSpec:
             check_text(f"{what}: {name}", getattr(self, name), MAX_TEXT)
         check_whole(f"{what}: max_batch_size", self.max_batch_size, 0, MAX_BATCH_SIZE)
         check_whole(f"{what}: instances", self.instances, 1, MAX_INSTANCES)
+        check_whole(f"{what}: batching_delay_us", self.batching_delay_us, 0, MAX_BATCHING_DELAY_US)
         check_whole(f"{what}: opset", self.opset, 1, 1000)
         check_whole(f"{what}: ir_version", self.ir_version, 1, 1000)
         check_list(f"{what}: inputs", self.inputs, TensorSpec)

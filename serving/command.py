@@ -76,6 +76,14 @@ def serve(
             "explicit leaves loading and unloading to who has the admin token."
         ),
     ] = ModelControl.NONE,
+    allow_op_library: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A library of operators, beside ours, that a model's configuration may name. It is a program. May be "
+            "repeated.",
+            metavar="PATH",
+        ),
+    ] = None,
     memory_limit: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +126,7 @@ def serve(
         models=model or None,
         model_control=model_control.value,
         memory_limit=limit,
+        op_libraries=allow_op_library or [],
         timeout_s=timeout_s,
         verbose=verbose,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -14,14 +13,12 @@ from neurips16.serving.errors import ServerFailedError, ServingError
 from neurips16.serving.triton.installation import (
     OPS_LIBRARY,
     OPS_LIBRARY_VARIABLE,
-    check_packages,
-    find_libpython,
+    find_backend,
+    find_onnxruntime,
     find_ops_library,
+    find_preload,
     find_triton,
 )
-from neurips16.serving.triton.run_folder import SHARED_MEMORY
-
-MIN_SHARED_MEMORY_BYTES = 64 << 20  # Docker's default; each model instance starts with 1 MiB and grows by its tensors
 
 
 def examine(say: Callable[[str], object]) -> bool:
@@ -33,11 +30,10 @@ def examine(say: Callable[[str], object]) -> bool:
     works = True
     for name, check in (
         ("Python", _python),
-        ("NumPy, ONNX Runtime", _packages),
+        ("ONNX Runtime", _onnxruntime),
         ("Triton", _triton),
-        ("libpython", lambda: str(find_libpython())),
+        ("backend", _backend),
         ("op library", _ops_library),
-        ("shared memory", _shared_memory),
     ):
         works = _run(name, check, say) and works
     if not works:
@@ -59,20 +55,21 @@ def _python() -> str:
     return f"{platform.python_version()} in {sys.prefix}"
 
 
-def _packages() -> str:
-    check_packages()
-    import numpy
+def _onnxruntime() -> str:
+    library = find_onnxruntime()
     import onnxruntime
 
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
-    return f"NumPy {numpy.__version__}; ONNX Runtime {onnxruntime.__version__} for {providers}"
+    return f"{onnxruntime.__version__} for {providers}, {library}"
 
 
 def _triton() -> str:
     binary = find_triton()
-    if shutil.which("bash") is None:
-        raise ServerFailedError("bash is not on PATH: Triton starts its model processes with it")
     return f"nvidia-pytriton {binary.distribution_version}, {binary.executable}"
+
+
+def _backend() -> str:
+    return f"{find_backend()}, {find_preload().name}"
 
 
 def _ops_library() -> str:
@@ -83,16 +80,6 @@ def _ops_library() -> str:
         f"{OPS_LIBRARY} is not built: models run without it, except those whose configuration names it "
         f"(build it, or set {OPS_LIBRARY_VARIABLE})"
     )
-
-
-def _shared_memory() -> str:
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if free < MIN_SHARED_MEMORY_BYTES:
-        raise ServerFailedError(
-            f"{SHARED_MEMORY} has {free >> 20} MiB free, model processes exchange their tensors there: give it "
-            f"{MIN_SHARED_MEMORY_BYTES >> 20} MiB or more (in a container: --shm-size)"
-        )
-    return f"{free >> 20} MiB free in {SHARED_MEMORY}"
 
 
 def _serve_tiny_model() -> str:

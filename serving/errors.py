@@ -3,8 +3,8 @@
     ServingError (RuntimeError)         anything below
     ├── UnfitEnvironmentError           what this Python environment lacks to serve at all
     │   ├── MissingTritonError          nvidia-pytriton, or a part of it, is not installed
-    │   ├── MissingLibraryError         a shared library that the server needs is not there (libpython)
-    │   └── WrongNumpyError             NumPy 2: the Python backend would hand out empty arrays without an error
+    │   ├── MissingBackendError         our backend was not built
+    │   └── MissingLibraryError         the op library that was named is not there
     ├── SecurityError                   others would get in, or certificates or a token cannot be used
     ├── RepositoryError                 the folder is no model repository, or holds nothing that can be served
     ├── PortTakenError                  another program listens where this server should
@@ -34,11 +34,11 @@ class MissingTritonError(UnfitEnvironmentError):
 
 
 class MissingLibraryError(UnfitEnvironmentError):
-    """A shared library that the server needs was not found."""
+    """The op library that was named was not found."""
 
 
-class WrongNumpyError(UnfitEnvironmentError):
-    """NumPy 2 is installed, under which this Triton's Python backend hands out empty arrays."""
+class MissingBackendError(UnfitEnvironmentError):
+    """The backend that serves ONNX models was not built, or a part of it is missing."""
 
 
 class SecurityError(ServingError):

@@ -11,7 +11,7 @@ Sources of the table:
   1.23.0, which is not to be had as a wheel: it is given the limits of 1.22.
 
 The custom-op API of ONNX Runtime 1.x is numbered x, and a library that was compiled against an older one keeps working.
-Where Triton comes from pip, our Python-based backend uses that environment's own ONNX Runtime (1.21 at least), so a
+Where Triton comes from pip, our backend uses that environment's own ONNX Runtime (1.21 at least), so a
 model that passes here for the oldest supported release is loaded there too.
 """
 

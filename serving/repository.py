@@ -43,8 +43,6 @@ STATE_FOLDER = "initial_state"  # Triton looks for a state's data file here
 
 HEADER = "# Written by `neurips16 serve` from what model.onnx says of itself; remove this line to keep your changes."
 
-# Long enough that requests under load are found waiting together, short against any model's run.
-MAX_QUEUE_DELAY_US = 500
 MAX_SEQUENCE_IDLE_US = 60_000_000
 MAX_CANDIDATE_SEQUENCES = 256
 
@@ -56,7 +54,6 @@ def config_for(
     instances: int | None = None,
     kind: str = "KIND_AUTO",
     keep_versions: int | None = 1,
-    max_queue_delay_us: int = MAX_QUEUE_DELAY_US,
 ) -> ModelConfig:
     """Triton's configuration of a model.
 
@@ -66,7 +63,6 @@ def config_for(
         instances: copies that run at the same time (on each GPU, where there are any); None takes the specification's.
         kind: KIND_AUTO takes the GPUs when there are some and else the CPU, so that one repository fits both.
         keep_versions: how many of the newest versions are served; None serves all.
-        max_queue_delay_us: how long a request waits for others to share its batch.
     """
     config = ModelConfig(name=name or spec.name, backend=BACKEND, max_batch_size=spec.max_batch_size)
     config.default_model_filename = MODEL_FILE
@@ -80,11 +76,11 @@ def config_for(
         # Not the direct strategy: it keeps a batch slot for each sequence, and pads those that have no request.
         oldest = config.sequence_batching.oldest
         oldest.max_candidate_sequences = MAX_CANDIDATE_SEQUENCES
-        oldest.max_queue_delay_microseconds = max_queue_delay_us
+        oldest.max_queue_delay_microseconds = spec.batching_delay_us
         config.sequence_batching.max_sequence_idle_microseconds = MAX_SEQUENCE_IDLE_US
         config.sequence_batching.state.extend(_state(state) for state in spec.states)
     elif spec.max_batch_size > 0:
-        config.dynamic_batching.max_queue_delay_microseconds = max_queue_delay_us
+        config.dynamic_batching.max_queue_delay_microseconds = spec.batching_delay_us
     count = spec.instances if instances is None else instances
     config.instance_group.add(count=count, kind=model_config_pb2.ModelInstanceGroup.Kind.Value(kind))
     for key, value in sorted(spec.client_parameters.items()):

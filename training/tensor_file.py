@@ -37,7 +37,7 @@ def read_tensor_file(path: str | Path) -> Any:
 
 
 def _check_archive(path: str | Path) -> None:
-    """See that nothing in a file is compressed: torch would unpack it, however large; `torch.save` packs nothing."""
+    """See that nothing in a file is compressed: torch would unpack it, and `torch.save` packs nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
             packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]

@@ -100,7 +100,7 @@ class Stream(Generic[T]):
         """Give the operation up."""
         self._steps.close()
 
-    def _drive(self, operation: Operation[T], perform: Perform) -> Iterator[Any]:
+    def _drive(self, operation: Operation[T], perform: Perform) -> Generator[Any, None, None]:
         steps = _steps(operation)
         step = partial(next, steps)
         while True:

@@ -57,20 +57,22 @@ class PermittedSources:
         return self._local(value)
 
     def _local(self, value: str) -> Path:
-        roots = [self.base or "/", *self.prefixes]
+        folder = self.base or "/"
         try:
-            path = os.path.realpath(os.path.join(self.base or "/", value))
-            real = [os.path.realpath(root) for root in roots if not _is_url(root)]
-            if not any(Path(path).is_relative_to(root) for root in real):
-                raise self._refused(value)
-            facts = os.stat(path)
+            path = Path(os.path.realpath(os.path.join(folder, value)))
+            roots = [os.path.realpath(root) for root in (folder, *self.prefixes) if not _is_url(root)]
+            facts = os.stat(path) if any(path.is_relative_to(root) for root in roots) else None
+        except FileNotFoundError as error:
+            raise InvalidInputError(f"{value!r} does not exist in {folder}") from error
         except (OSError, ValueError) as error:  # ValueError: a zero byte
             raise InvalidInputError(f"{value!r} cannot be opened: {getattr(error, 'strerror', error)}") from error
+        if facts is None:
+            raise self._refused(value)
         if not stat.S_ISREG(facts.st_mode):
             raise InvalidInputError(f"{value!r} is no regular file")
         if facts.st_size > self.max_bytes:
             raise self._too_large(value)
-        return Path(path)
+        return path
 
     def _fetched(self, value: str) -> bytes:
         url = value if _is_url(value) else f"{self.base.rstrip('/')}/{value}"

@@ -6,6 +6,7 @@ packages below one folder called `neurips16`: links to the checkout's folders ar
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typer.cli import get_docs_for_click
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "build/docs-source/neurips16"
+FIELDS = ROOT / "serving/backends/onnxruntime/fields.def"
+FIELD = re.compile(r'^FIELD\("([^"]+)", (\w+), (\w+), "([^"]*)"\)$', re.MULTILINE)
 PACKAGES = ("clients", "export", "serving", "training")
 
 
@@ -28,9 +31,26 @@ def on_startup(**_: Any) -> None:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the command reference."""
+    """Add the command reference, and what of a model's configuration is honoured."""
     files.append(File.generated(config, "reference/commands.md", content=commands()))
+    files.append(File.generated(config, "reference/fields.md", content=fields()))
     return files
+
+
+def fields() -> str:
+    """The table of configuration fields, from the one that the backend reads when it loads a model."""
+    words = {"Core": "Triton", "Backend": "backend", "Named": "no, and said", "Silent": "no", "Refused": "refused"}
+    rows = [
+        "# Fields of a model configuration\n",
+        "Who honours each field of a `config.pbtxt`: where `neurips16 serve` runs it, and in NVIDIA's image.\n",
+        "*no, and said*: it has no effect, and the log names it when the model loads.\n",
+        "| field | `neurips16 serve` | NVIDIA's image | |",
+        "|---|---|---|---|",
+    ]
+    for path, here, image, note in FIELD.findall(FIELDS.read_text()):
+        text = note.replace("|", "\\|")
+        rows.append(f"| `{path}` | {words[here]} | {words[image]} | {text} |")
+    return "\n".join(rows) + "\n"
 
 
 def commands() -> str:

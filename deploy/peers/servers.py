@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from libpython import find_libpython
 from protocols import V2, BytesOverV2, Client, RawHttp
 from subjects import Subject
 
 from neurips16.export.ops import library_path
 from neurips16.serving.triton.address import claim_ports
-from neurips16.serving.triton.installation import find_libpython
+from neurips16.serving.triton.installation import find_preload
 from neurips16.serving.triton.process import ServerProcess
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -152,7 +153,7 @@ class Server:
         ports = claim_ports(dict.fromkeys(SERVICES, "127.0.0.1"), dict.fromkeys(SERVICES, 0))
         self.ports = [port for port in ports.values() if port]
         self._process = ServerProcess(
-            self._command(subject, python), self._environment(subject, python), [], STOP_S, self._log.append
+            self._command(subject, python), self._environment(subject, python), find_preload(), STOP_S, self._log.append
         )
 
     def _setup(self, subject: Subject) -> dict[str, Any]:

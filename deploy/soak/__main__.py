@@ -3,8 +3,8 @@
     PYTHONPATH=deploy python -m soak [--requests 100000] [--concurrency 16] [--scenario load] [--models FOLDER]
 
 1. load: requests of mixed models and sizes, each answer held against ONNX Runtime in process; the trend of the memory;
-2. kill-model: each model's process killed under load;
-3. kill-server: the server killed under load and started again on its port;
+2. kill-server: the server killed under load and started again on its port;
+3. crash: a model that ends the server, until it is left out;
 4. publish: a new version of a model under load;
 5. malformed: requests that nobody should send; shapes that overflow 64 bits;
 6. deadlines: a slow model, a short deadline;
@@ -25,8 +25,9 @@ from typing import Annotated
 import typer
 from fuzz.__main__ import Outcome as Outcome
 from fuzz.__main__ import fuzz
+from soak.crashing import add_crashing, build_library
 from soak.deadlines import short_deadlines
-from soak.faults import kill_model, kill_server, publish_version
+from soak.faults import crash_server, kill_server, publish_version
 from soak.findings import Finding
 from soak.load import mixed_load
 from soak.memory import Sample, Trend, trends
@@ -50,8 +51,8 @@ class Scenario(Enum):
     """What can be run by itself."""
 
     LOAD = "load"
-    KILL_MODEL = "kill-model"
     KILL_SERVER = "kill-server"
+    CRASH = "crash"
     PUBLISH = "publish"
     MALFORMED = "malformed"
     DEADLINES = "deadlines"
@@ -82,15 +83,12 @@ def main(
         add_texts(repository)
         with TritonServer(repository, grpc_port=0, http_port=None, metrics_port=None) as server:
             typer.echo(f"serving {', '.join(sorted(server.models))}")
-            names = sorted({question.model for question in questions})
             steps: dict[Scenario, list[Callable[[], Finding]]] = {
                 Scenario.LOAD: [
                     lambda: asyncio.run(mixed_load(server, questions, requests, samples, concurrency, seed))
                 ],
-                Scenario.KILL_MODEL: [
-                    lambda name=name: asyncio.run(kill_model(server, questions, name, concurrency)) for name in names
-                ],
                 Scenario.KILL_SERVER: [lambda: asyncio.run(kill_server(server, questions, concurrency))],
+                Scenario.CRASH: [lambda: crash(questions, models, Path(folder), concurrency)],
                 Scenario.PUBLISH: [lambda: publish(questions, models, Path(folder), concurrency)],
                 Scenario.MALFORMED: [
                     lambda: refuse(server, questions, malformed, seed),
@@ -119,6 +117,20 @@ def carefully(scenario: Scenario, step: Callable[[], Finding]) -> Finding:
     for failure in finding.failures:
         typer.echo(f"FAILED {failure}", err=True)
     return finding
+
+
+def crash(questions: list[Question], models: Path, folder: Path, concurrency: int) -> Finding:
+    """On a server of its own, which has a model that ends it."""
+    library = build_library(folder)
+    if library is None:
+        return Finding("the server ended by a model", {"left_out": "no g++, or no headers of ONNX Runtime"})
+    repository = copy(models, folder / "crashed", [PUBLISHED])
+    prepare(repository)
+    crashing = add_crashing(repository, library)
+    asked = [question for question in questions if question.model == PUBLISHED]
+    ports = {"grpc_port": 0, "http_port": None, "metrics_port": None}
+    with TritonServer(repository, **ports, op_libraries=[str(library)]) as server:
+        return asyncio.run(crash_server(server, asked, crashing, concurrency))
 
 
 def fuzz_readers(seconds: int, output: Path) -> Finding:

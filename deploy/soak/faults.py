@@ -1,4 +1,4 @@
-"""What goes wrong while requests are answered: a model's process dies, the server dies, a new version appears."""
+"""What goes wrong while requests are answered: the server dies, a model ends it, a new version appears."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from soak.findings import Finding
-from soak.memory import model_processes
 from soak.questions import Question, answered
 from soak.repository import doubled, publish
 from soak.traffic import Traffic
 
-from neurips16.clients import Retry
+from neurips16.clients import AsyncClient, Retry
 from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.connection import MODEL_MAY_RETURN
+from neurips16.clients.protocol.errors import ClientError
 from neurips16.export.spec import read_spec
 from neurips16.serving import TritonServer
 from neurips16.serving.repository import MODEL_FILE, newest_model
@@ -27,6 +28,7 @@ from neurips16.serving.triton.installation import find_ops_library
 
 BEFORE, AFTER = 50, 10  # right answers, of all models, before the fault; of those concerned, after it
 LAST_S = 300.0  # a client that does not give up has an answer within this time
+CRASHES = 3  # after which a model is left out
 PATIENT = Retry(attempts=1000, longest_s=1.0)
 PATIENT_WITH_MODELS = Retry(attempts=1000, longest_s=1.0, codes=MODEL_MAY_RETURN)
 
@@ -43,81 +45,70 @@ async def flowing(traffic: Traffic) -> AsyncIterator[None]:
         await task
 
 
-async def kill_model(server: TritonServer, questions: Sequence[Question], model: str, concurrency: int = 16) -> Finding:
-    """Kill a process of a model: others answer on, its own requests fail with codes that allow another try.
-
-    Then once more, with clients that do try again: they lose nothing.
-    """
-    finding = Finding(f"the process of `{model}` killed")
-    traffic = Traffic(server.url, questions, concurrency=concurrency)
-    finding.figures["back_s"] = await _kill_in(traffic, server, model, finding)
-    errors = traffic.errors()
-    finding.figures["failed"] = {code: count for (_, code), count in errors.items()}
-    # What waits for a dead process is refused one batch after the other, each after a second.
-    waits = [moment.ended_s - moment.sent_s for moment in traffic.moments if moment.code]
-    finding.figures["refused_within_s"] = round(max(waits, default=0.0), 2)
-    finding.figures["answered"] = sum(moment.answer >= 0 for moment in traffic.moments)
-    allowed = {(model, code.name) for code in MODEL_MAY_RETURN}
-    if any(question.later for question in questions if question.model == model):
-        allowed.add((model, "INVALID_ARGUMENT"))  # a step of a sequence whose state went with the process
-    finding.expect(set(errors) <= allowed, f"errors beyond those that may be tried again: {dict(errors)}")
-    finding.note(traffic.wrong)
-
-    stubborn = Traffic(
-        server.url, questions, concurrency=concurrency, retry=PATIENT_WITH_MODELS, timeout_s=LAST_S, seed=1
-    )
-    finding.figures["back_with_retries_s"] = await _kill_in(stubborn, server, model, finding)
-    finding.figures["lost_with_retries"] = sum(stubborn.errors().values())
-    finding.expect(not stubborn.errors(), f"lost in spite of retries: {dict(stubborn.errors())}")
-    finding.note(stubborn.wrong)
-    return finding
-
-
-async def _kill_in(traffic: Traffic, server: TritonServer, model: str, finding: Finding) -> float:
-    """Kill a process of the model in the flow; seconds to the first answer of the model to a request sent after."""
-    before = server.restorations
-    async with flowing(traffic):
-        while not traffic.flying[model]:
-            await asyncio.sleep(0.001)
-        victim = next(process for process, name in model_processes(server).items() if name == model)
-        victim.kill()
-        killed_s = time.monotonic()
-        while server.restorations == before and time.monotonic() - killed_s < LAST_S:
-            await asyncio.sleep(0.01)
-        # An answer of another instance of the model, or of another version, shows nothing before.
-        restored_s = time.monotonic()
-        first = await traffic.right(AFTER, model, since_s=killed_s)
-    finding.expect(server.restorations == before + 1, "the model was not loaded again")
-    return round(max(first.ended_s, restored_s) - killed_s, 2)
-
-
 async def kill_server(server: TritonServer, questions: Sequence[Question], concurrency: int = 16) -> Finding:
-    """Kill the whole server and start it again on its port, as `neurips16 serve` does: retries lose nothing."""
+    """Kill the whole server, which is started again on its port with what it had loaded: retries lose nothing."""
     finding = Finding("the server killed, started again on its port")
     url = server.url
     traffic = Traffic(url, questions, concurrency=concurrency, retry=PATIENT, timeout_s=LAST_S)
     async with flowing(traffic):
+        models, before = server.models, server.restarts
         os.kill(server.pid, signal.SIGKILL)
         killed_s = time.monotonic()
-        await asyncio.to_thread(_start_again, server)
+        await asyncio.to_thread(_await_restart, server, before)
         first = await traffic.right(AFTER, since_s=killed_s)
     held = [m for m in traffic.moments if m.sent_s < killed_s < m.ended_s]
     finding.figures["first_answer_s"] = round(first.ended_s - killed_s, 2)
     finding.figures["in_flight_when_killed"] = len(held)
     finding.figures["answered"] = sum(moment.answer >= 0 for moment in traffic.moments)
-    finding.figures["lost"] = sum(traffic.errors().values())
+    lost = _lost(traffic, questions)
+    finding.figures["lost"] = sum(lost.values())
+    finding.expect(server.models == models, f"{models - server.models} are not served again")
     finding.expect(server.url == url, f"the server is at {server.url} now, it was at {url}")
-    finding.expect(not traffic.errors(), f"lost in spite of retries: {dict(traffic.errors())}")
+    finding.expect(not lost, f"lost in spite of retries: {lost}")
     finding.note(traffic.wrong)
     return finding
 
 
-def _start_again(server: TritonServer) -> None:
-    while server.failure() is None:
+def _lost(traffic: Traffic, questions: Sequence[Question]) -> dict[tuple[str, str], int]:
+    """The errors that should not be. A sequence's state ends with its server, and its later steps are not repeated."""
+    stateful = {question.model for question in questions if question.later}
+    return {(model, code): count for (model, code), count in traffic.errors().items() if model not in stateful}
+
+
+def _await_restart(server: TritonServer, before: int) -> None:
+    deadline = time.monotonic() + LAST_S
+    while server.restarts == before and time.monotonic() < deadline:
         time.sleep(0.01)
-    server.stop()
-    server.start()
-    server.wait_ready()
+
+
+async def crash_server(
+    server: TritonServer, questions: Sequence[Question], crashing: str, concurrency: int = 16
+) -> Finding:
+    """Have a model end the server, three times: it is left out then, and clients that try again lose nothing."""
+    finding = Finding(f"the server ended by `{crashing}`, until that is left out")
+    traffic = Traffic(server.url, questions, concurrency=concurrency, retry=PATIENT_WITH_MODELS, timeout_s=LAST_S)
+    back_s, codes = [], Counter()
+    async with flowing(traffic):
+        for _ in range(CRASHES):
+            before, began_s = server.restarts, time.monotonic()
+            try:
+                async with AsyncClient(server.url, retry=Retry(attempts=1)) as client:
+                    await client.infer(crashing, {"x": np.float32([[-1]])})
+            except ClientError as error:
+                codes[type(error).__name__] += 1
+            await asyncio.to_thread(_await_restart, server, before)
+            await traffic.right(AFTER, since_s=time.monotonic())
+            back_s.append(round(time.monotonic() - began_s, 2))
+    finding.figures["back_s"] = back_s
+    finding.figures["crashing_requests"] = dict(codes)
+    finding.figures["answered"] = sum(moment.answer >= 0 for moment in traffic.moments)
+    lost = _lost(traffic, questions)
+    finding.figures["lost_with_retries"] = sum(lost.values())
+    finding.expect(set(server.quarantined) == {crashing}, f"left out are {sorted(server.quarantined)}")
+    finding.expect(server.restarts >= CRASHES, f"{server.restarts} new starts")
+    finding.expect(not lost, f"lost in spite of retries: {lost}")
+    finding.note(traffic.wrong)
+    return finding
 
 
 async def publish_version(

@@ -1,18 +1,16 @@
-"""The memory of the server and of every model's process, sampled while requests are answered."""
+"""The memory of the server's process, which hosts all models, sampled while requests are answered."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import psutil
 
 from neurips16.serving import TritonServer
-from neurips16.serving.triton.installation import STUB
 
 SERVER = "the server"
 WARM_UP = 0.2  # of all requests: arenas and pools grow until every size has come by
@@ -26,7 +24,7 @@ class Sample:
     """Resident memory at one moment."""
 
     answered: int  # requests before
-    resident_mb: dict[str, float]  # by model, and of the server
+    resident_mb: dict[str, float]  # by process
 
 
 @dataclass(frozen=True)
@@ -37,24 +35,6 @@ class Trend:
     last_mb: float
     slope_mb: float  # the least-squares line's, for `PER` requests; NaN where there are too few samples
     requests: int  # that it was seen over
-
-
-def model_processes(server: TritonServer) -> dict[psutil.Process, str]:
-    """The live processes that host models, and whose model it is."""
-    found = {}
-    for child in psutil.Process(server.pid).children():
-        try:
-            command = [] if child.status() == psutil.STATUS_ZOMBIE else child.cmdline()
-        except psutil.NoSuchProcess:  # ended at this moment
-            continue
-        if len(command) > 1 and Path(command[0]).name == STUB:
-            (name,) = (
-                Path(command[1]).relative_to(folder).parts[0]
-                for folder in server.repositories
-                if Path(command[1]).is_relative_to(folder)
-            )
-            found[child] = name
-    return found
 
 
 class MemoryWatch:
@@ -91,12 +71,9 @@ class MemoryWatch:
             self.samples.append(self.sample())
 
     def sample(self) -> Sample:
-        """The memory now; that of several processes of one model is added up."""
+        """The memory now."""
         answered = self._answered()
-        resident = {SERVER: psutil.Process(self._server.pid).memory_info().rss / MB}
-        for process, model in model_processes(self._server).items():
-            resident[model] = resident.get(model, 0.0) + process.memory_info().rss / MB
-        return Sample(answered, resident)
+        return Sample(answered, {SERVER: psutil.Process(self._server.pid).memory_info().rss / MB})
 
 
 def trends(samples: Sequence[Sample]) -> dict[str, Trend]:

@@ -6,13 +6,12 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from neurips16.serving.errors import ServingError
+from neurips16.serving.errors import ServerFailedError
 from neurips16.serving.repository import prepare_model
 from neurips16.serving.triton.admin_token import HEADER
 from neurips16.serving.triton.server import TritonServer
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("neurips16.serving")
 
 POLL_S = 0.2
-# A server that ends is started again for as long as it can be: at once, then ever later, for who makes it end must not
-# keep the machine busy. It counts as healthy again after a while without a failure. Only starts that fail, so many in
-# a row, end it all: then another program has its port, say, or its files are gone.
-FIRST_DELAY_S, LONGEST_DELAY_S, HEALTHY_S = 1.0, 60.0, 600.0
-MAX_FAILED_STARTS = 10
 
 
 class Service:
@@ -41,6 +35,7 @@ class Service:
         models: the models to load, None for all.
         model_control: what becomes of them later, as `TritonServer` has it.
         memory_limit: bytes that the server may take, None for as much as there is.
+        op_libraries: as `TritonServer` has them.
         timeout_s: how long they may take to load.
         verbose: show all that the server says, not only what needs attention.
     """
@@ -59,6 +54,7 @@ class Service:
         models: Sequence[str] | None,
         model_control: str,
         memory_limit: int | None,
+        op_libraries: Sequence[str],
         timeout_s: float,
         verbose: bool,
     ):
@@ -79,18 +75,18 @@ class Service:
             memory_limit=memory_limit,
             before_load=prepare_model,
             strict=False,
+            op_libraries=op_libraries,
         )
         self._http = http_port is not None
         self._timeout_s = timeout_s
         self._verbose = verbose
         self._stopping = threading.Event()
-        self._failures: list[float] = []  # times of the last ones
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
 
         Raises:
-            ServingError: it could not start, or the server ended by itself.
+            ServingError: it could not start, or ended by itself and cannot be started again.
         """
         self._follow_log()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -100,7 +96,7 @@ class Service:
             while not self._stopping.wait(POLL_S):
                 failure = self._server.failure()
                 if failure is not None:
-                    self._start_again(failure)
+                    raise ServerFailedError(failure)
         finally:
             self._server.stop()
         logger.info("stopped")
@@ -109,29 +105,6 @@ class Service:
         self._server.start()
         if self._server.wait_ready(self._timeout_s, abandon=self._stopping):
             self._say_ready()
-
-    def _start_again(self, failure: str) -> None:
-        """Replace a server that has ended, or that has to, after a wait that grows with each failure.
-
-        Raises:
-            ServingError: it cannot be started any more.
-        """
-        for failed_starts in range(1, MAX_FAILED_STARTS + 1):
-            now = time.monotonic()
-            self._failures = [then for then in self._failures if now - then < HEALTHY_S] + [now]
-            delay_s = delay(len(self._failures))
-            logger.error("%s; starting Triton again%s", failure, f" in {delay_s:g} s" if delay_s else "")
-            self._server.stop()
-            if self._stopping.wait(delay_s):
-                return
-            try:
-                self._start()
-            except ServingError as error:
-                if failed_starts == MAX_FAILED_STARTS:
-                    raise
-                failure = str(error)
-            else:
-                return
 
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))
@@ -156,8 +129,3 @@ class Service:
         root = logging.getLogger("neurips16")
         root.addHandler(handler)
         root.setLevel(logging.DEBUG if self._verbose else logging.INFO)
-
-
-def delay(failures: int) -> float:
-    """Seconds to wait before a start, after so many failures in a short time: none, then ever more up to a minute."""
-    return 0.0 if failures < 2 else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 2, 30))

@@ -23,7 +23,6 @@ _NO_GPU_CHATTER = (
     "failed to allocate pinned system memory",
     "Failed to initialize NVML",
 )
-_TRACEBACK = r"\n\nAt:"  # how the Python backend begins one, escaped as the server's log has it
 
 
 class ServerLog:
@@ -43,7 +42,7 @@ class ServerLog:
         level, text = self._classify(line)
         with self._lock:
             self._lines.append((level, text))
-        logger.log(level, "%s", text.partition(_TRACEBACK)[0])
+        logger.log(level, "%s", text)
 
     def tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
         """The last ``count`` lines of at least ``level``, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -76,13 +77,21 @@ class ServerControl:
         answer = self._client.get_model_repository_index(headers=self._headers, client_timeout=CALL_S)
         return [ModelState(m.name, m.version, m.state, m.reason) for m in answer.models]
 
-    def is_ready(self, model: str, version: str = "") -> bool:
-        """Whether the server takes a model for ready, rightly or not."""
-        return self._client.is_model_ready(model, version, client_timeout=CALL_S)
+    def is_ready(self, model: str) -> bool:
+        """Whether a model can answer; also one that is in no repository, of which the index says nothing."""
+        return self._client.is_model_ready(model, client_timeout=CALL_S)
 
-    def load(self, model: str) -> None:
-        """Load a model, or what has changed of it."""
-        self._client.load_model(model, headers=self._headers, client_timeout=LOAD_S)
+    def load(self, model: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
+        """Load a model, or what has changed of it.
+
+        Args:
+            model: its name.
+            config: a configuration, as JSON, in place of the repository's.
+            files: the model's files in place of the repository's, by names such as ``file:1/model.onnx``.
+        """
+        self._client.load_model(
+            model, headers=self._headers, config=config, files=dict(files) if files else None, client_timeout=LOAD_S
+        )
 
     def unload(self, model: str) -> None:
         """Unload a model. It answers the requests that it has already."""

@@ -1,4 +1,4 @@
-"""The server's process: started so that it ends with us, followed line by line, ended with all that it started."""
+"""The server's process: started so that it ends with us, followed line by line, ended in order or by force."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-SUPERVISOR = Path(__file__).parent / "supervisor.py"
 KILL_WAIT_S = 5.0
+STANDS_FOR = "@"  # `@NAME` as an argument is the value of the environment variable NAME, and shown as `@NAME`
 
 
 class ServerProcess:
-    """A program under a supervisor, in a session of its own, whose output is handed on line by line.
+    """A program in a session of its own, whose output is handed on line by line.
 
-    The session keeps Ctrl-C in a terminal from reaching the server and its stubs before we end them in order.
+    The session keeps Ctrl-C in a terminal from reaching the server before we end it in order.
 
     Args:
         command: the program and its arguments.
         environment: its environment variables.
-        leftovers: what to remove when this process dies and cannot, as the supervisor takes it.
+        preload: our library that is loaded into the program (`preload.cc`): it ends with us, and fills in the
+            arguments that stand for others.
         grace_s: how long the program may take to end in order.
         on_line: called with each line of its output, from another thread.
     """
@@ -32,17 +32,23 @@ class ServerProcess:
         self,
         command: Sequence[str],
         environment: Mapping[str, str],
-        leftovers: Sequence[str],
+        preload: Path,
         grace_s: float,
         on_line: Callable[[str], None],
     ):
         self._command = list(command)
-        self._environment = dict(environment)
-        self._leftovers = ":".join(leftovers)
+        # By its bare name, found through its folder: a blank in the path would part it in two.
+        preloaded = [*filter(None, [environment.get("LD_PRELOAD")]), preload.name]
+        folders = [str(preload.parent), *filter(None, [environment.get("LD_LIBRARY_PATH")])]
+        self._environment = {
+            **environment,
+            "LD_PRELOAD": ":".join(preloaded),
+            "LD_LIBRARY_PATH": os.pathsep.join(folders),
+            "NEURIPS16_PARENT": str(os.getpid()),
+        }
         self._grace_s = grace_s
         self._on_line = on_line
         self._process: subprocess.Popen[str] | None = None
-        self._server_pid = 0
         self._failure: OSError | None = None
         self._started = threading.Event()
         # The kernel's parent-death signal follows the *thread* that started a process. This one lives as long as the
@@ -63,8 +69,7 @@ class ServerProcess:
     @property
     def pid(self) -> int:
         """The server's process id."""
-        self._running()
-        return self._server_pid
+        return self._running().pid
 
     def poll(self) -> int | None:
         """The exit status, negative for a signal, None while it runs."""
@@ -78,25 +83,21 @@ class ServerProcess:
             return None
 
     def stop(self) -> bool:
-        """End the server in order, or by force when that takes too long; True when no force was needed.
-
-        The supervisor ends in either case after the stubs have.
-        """
+        """End the server in order, or by force when that takes too long; True when no force was needed."""
         process = self._running()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         orderly = self.wait(self._grace_s) is not None
-        if not orderly or process.returncode == -signal.SIGKILL:  # the supervisor itself may have been killed
-            self.kill()
-            self.wait(KILL_WAIT_S)
+        self.kill()  # or what is left of it
+        self.wait(KILL_WAIT_S)
         self._thread.join(KILL_WAIT_S)
         return orderly
 
     def kill(self) -> None:
-        """End the server and its stubs at once."""
-        if self._server_pid:  # 0 would mean our own group
+        """End the server, and whatever it may have started, at once."""
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._server_pid, signal.SIGKILL)
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
@@ -104,30 +105,22 @@ class ServerProcess:
         return self._process
 
     def _run(self) -> None:
-        read, write = os.pipe()
-        # -I -S: nothing of the environment's packages is imported into a process that only waits.
-        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(write), self._leftovers]
-        with open(read) as pid_pipe:
-            try:
-                process = subprocess.Popen(
-                    [*supervisor, str(self._grace_s), *self._command],
-                    env=self._environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    umask=0o077,  # what it writes, and what it shares with its own processes, is its owner's alone
-                    pass_fds=[write],
-                    text=True,
-                    errors="replace",
-                )
-            except OSError as error:
-                self._failure = error
-                self._started.set()
-                return
-            finally:
-                os.close(write)
-            self._server_pid = int(pid_pipe.readline() or process.pid)
+        try:
+            process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o077,  # what it writes is its owner's alone
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            self._failure = error
+            self._started.set()
+            return
         self._process = process
         self._started.set()
         with process.stdout as output:  # type: ignore[union-attr]

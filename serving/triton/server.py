@@ -5,25 +5,34 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
-from neurips16.serving.repository import CONFIG_FILE, read_config
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
 from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
 from neurips16.serving.triton.admission import admit
-from neurips16.serving.triton.installation import check_packages, find_triton, gpu_usable
+from neurips16.serving.triton.in_flight import Activity, read_activities, suspects
+from neurips16.serving.triton.installation import (
+    cuda_folders,
+    find_backend,
+    find_onnxruntime,
+    find_ops_library,
+    find_preload,
+    find_triton,
+    gpu_usable,
+)
+from neurips16.serving.triton.keeper import ServerKeeper
+from neurips16.serving.triton.loaded_models import LoadedModel, differing, read_loaded
 from neurips16.serving.triton.log import ServerLog
-from neurips16.serving.triton.management_client import LOAD_S, ControlError, ModelState, ServerControl
+from neurips16.serving.triton.management_client import ControlError, ModelState, ServerControl
 from neurips16.serving.triton.memory_limit import limit_memory
-from neurips16.serving.triton.process import ServerProcess
-from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller
-from neurips16.serving.triton.run_folder import Runtime
-from neurips16.serving.triton.stub_watcher import StubWatcher
-from neurips16.serving.triton.supervisor import STANDS_FOR
+from neurips16.serving.triton.process import STANDS_FOR, ServerProcess
+from neurips16.serving.triton.repositories import check_repository, explain
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
+from neurips16.serving.triton.run_folder import RunFolder, server_environment
 
 if TYPE_CHECKING:
     from neurips16.serving.triton.tls import ControlAccess, ServerTLS
@@ -39,6 +48,9 @@ POLL_S = 0.05
 
 class TritonServer:
     """Triton on one or more model repositories; a context manager that is ready inside.
+
+    A server that ends by itself is started again on its ports, with what it had loaded; a model that crashes it again
+    and again is left out (`quarantined`).
 
     Args:
         repository: a model repository, or several.
@@ -59,6 +71,7 @@ class TritonServer:
         before_load: called with a model's folder before the model is loaded; a `RepositoryError` leaves it out.
         strict: whether a model that does not load at the start is an error; else the others are served without it.
         memory_limit: bytes that the server may take; None for as much as there is.
+        op_libraries: libraries of operators, beside ours, that a model's configuration may name. They are programs.
         verbose: the level of Triton's own verbose log.
 
     Raises:
@@ -84,6 +97,7 @@ class TritonServer:
         before_load: Callable[[Path], object] | None = None,
         strict: bool = True,
         memory_limit: int | None = None,
+        op_libraries: Sequence[str] = (),
         verbose: int = 0,
     ):
         if model_control not in MODEL_CONTROLS:
@@ -107,16 +121,20 @@ class TritonServer:
         self._before_load = before_load
         self._strict = strict
         self._memory_limit = memory_limit
+        self._op_libraries = list(op_libraries)
         self._verbose = verbose
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
         self._gpu = False
         self._log = ServerLog()
-        self._runtime: Runtime | None = None
+        self._command: list[str] = []  # without the models
+        self._environment: dict[str, str] = {}
+        self._preload = Path()
+        self._folder: RunFolder | None = None
         self._process: ServerProcess | None = None
         self._access: ControlAccess | None = None
         self._control: ServerControl | None = None
-        self._watcher: StubWatcher | None = None
+        self._keeper: ServerKeeper | None = None
         self._poller: RepositoryPoller | None = None
 
     def __enter__(self) -> TritonServer:
@@ -154,9 +172,14 @@ class TritonServer:
         return self._started()[0].pid
 
     @property
-    def restorations(self) -> int:
-        """How often a model was brought back whose process had died."""
-        return self._watcher.restorations if self._watcher else 0
+    def restarts(self) -> int:
+        """How often the server was started again after it had ended by itself."""
+        return self._keeper.restarts if self._keeper else 0
+
+    @property
+    def quarantined(self) -> dict[str, str]:
+        """The models that are served no more, because they crashed the server, and why."""
+        return self._keeper.quarantine.models if self._keeper else {}
 
     def start(self) -> None:
         """Start the server; `wait_ready` tells when it can be used.
@@ -170,8 +193,7 @@ class TritonServer:
         """
         if self._process is not None:
             raise RuntimeError("this server was started already: stop() it first")
-        check_packages()
-        binary = find_triton()
+        binary, backend, runtime, self._preload = find_triton(), find_backend(), find_onnxruntime(), find_preload()
         for repository in self.repositories:
             check_repository(repository)
         for model in self._models or []:
@@ -184,25 +206,20 @@ class TritonServer:
         self.ports = claim_ports(self.hosts, self.ports)
         self._found = admit(self.repositories, self._models, self._before_load)
         self._gpu = gpu_usable()
-        self._runtime = Runtime.create(binary)
-        self.admin_token_file = save_token(self.admin_token, self._runtime.folder)
-        command = [str(binary.executable), *self._arguments(self._runtime)]
-        environment = {**self._runtime.environment(), **restrictions(self.admin_token)}
+        self._folder = RunFolder.create()
+        self.admin_token_file = save_token(self.admin_token, self._folder.folder)
+        self._command = [str(binary.executable), *self._arguments(self._folder, backend, runtime)]
+        folders = [binary.libraries, *(cuda_folders() if self._gpu else [])]
+        self._environment = {**server_environment(folders), **restrictions(self.admin_token)}
         if not self._gpu:
             # KIND_AUTO then means the CPU, and KIND_GPU is refused, as on a machine without a GPU.
-            environment["CUDA_VISIBLE_DEVICES"] = ""
+            self._environment["CUDA_VISIBLE_DEVICES"] = ""
             self._log.leave_out_gpu_chatter()
-        self._process = ServerProcess(command, environment, self._runtime.leftovers(), STOP_S, self._log.feed)
         try:
-            self._process.start()
-        except OSError as error:
-            self._process = None
+            self._launch(folder.name for folder in self._found)
+        except ServerFailedError:
             self.stop()
-            raise ServerFailedError(f"{binary.executable} could not be started: {error}") from error
-        if self._memory_limit is not None:
-            limit_memory(self._process.pid, self._memory_limit)
-        self._watcher = StubWatcher(self._process.pid, self.repositories, ControlError)
-        self._watcher.start()
+            raise
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, *, abandon: threading.Event | None = None) -> bool:
         """Wait until every model that was asked for is ready; False when ``abandon`` was set before.
@@ -211,63 +228,35 @@ class TritonServer:
             ServerFailedError: the server ended, or was not up within ``timeout_s``.
             ModelFailedError: it is up, but models did not load; the text has the reason of each.
         """
-        process, watcher = self._started()
-        deadline = time.monotonic() + timeout_s
-        access = () if self._access is None else (self._access.credentials, self._access.server_name)
-        control = ServerControl(self.url, self.admin_token, *access)
-        self._control = control
-        # The server opens its ports after the attempt to load all models, that of gRPC first.
-        while not (
-            control.live() and all(accepts(self.hosts[name], port) for name, port in self.ports.items() if port)
-        ):
-            if process.poll() is not None:
-                raise ServerFailedError(
-                    f"Triton ended with status {process.poll()} before it was ready{self._last_words()}"
-                )
-            if time.monotonic() > deadline:
-                raise ServerFailedError(f"Triton was not ready after {timeout_s:g} s{self._last_words()}")
-            if watcher.lost():
-                raise ModelFailedError("; ".join(explain_loss(*lost) for lost in watcher.lost().items()))
-            if abandon is not None and abandon.is_set():
-                return False
-            time.sleep(POLL_S)
-        try:
-            index = control.index()
-        except ControlError as error:
-            raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
-        wanted = {folder.name for folder in self._found}
-        failed = [entry for entry in index if entry.model in wanted and not entry.ready]
+        _, folder = self._started()
+        if not self._wait_live(timeout_s, abandon):
+            return False
+        wanted = {model.name for model in self._found}
+        failed = [entry for entry in self._index() if entry.model in wanted and not entry.ready]
         wanted -= {entry.model for entry in failed}
         if failed and (self._strict or not wanted):
             raise ModelFailedError("; ".join(explain(entry) for entry in failed))
         for entry in failed:
             logger.error("left out: %s", explain(entry))
-        watcher.arm(control)
         self._wanted = wanted
-        if self._model_control == "poll":
-            self._poller = RepositoryPoller(
-                self.repositories, self._models, self._found, control, wanted, self._before_load, self._poll_s
-            )
-            self._poller.start()
+        self._follow_repository(self._found)
+        self._keeper = ServerKeeper(self, folder)
+        self._keeper.start()
         return True
 
     def ready(self) -> bool:
-        """Whether every model that was asked for can answer now. The server's own answer misses dead stubs."""
-        if self._wanted is None or self._control is None or self._watcher is None:
+        """Whether every model that should be ready can answer now."""
+        if self._wanted is None or self._control is None:
             return False
         try:
             ready = {entry.model for entry in self._control.index() if entry.ready}
+            return all(self._control.is_ready(model) for model in frozenset(self._wanted) - ready)
         except ControlError:
             return False
-        return frozenset(self._wanted) <= ready and not self._watcher.broken()
 
     def failure(self) -> str | None:
-        """Why this server has to be started anew, None while it need not be."""
-        process, watcher = self._started()
-        if process.poll() is not None:
-            return f"Triton ended by itself with status {process.poll()}{self._last_words()}"
-        lost = watcher.lost()
-        return "; ".join(explain_loss(*model) for model in lost.items()) or None
+        """Why this server cannot be kept running, None while it can."""
+        return self._keeper.failure if self._keeper else None
 
     def version(self) -> str:
         """The version of the running server, as it says itself."""
@@ -275,42 +264,152 @@ class TritonServer:
             raise RuntimeError("the server is not started: call start() and wait_ready() first")
         return self._control.server_version()
 
-    def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for the server to end by itself; its exit status, None after ``timeout_s``."""
-        return self._started()[0].wait(timeout_s)
-
     def stop(self) -> None:
         """Stop the server, in order where it can be, and remove all that it left. Does nothing when it is stopped."""
+        if self._keeper is not None:
+            self._keeper.stop()
         if self._poller is not None:
             self._poller.stop()
-        if self._watcher is not None:
-            self._watcher.stop()
         if self._process is not None and not self._process.stop():
             logger.warning("Triton did not stop within %g s and was killed", STOP_S)
         if self._control is not None:
             self._control.close()
-        if self._runtime is not None:
-            self._runtime.remove()
-        self._poller = self._watcher = self._process = self._control = self._runtime = self._wanted = None
+        if self._folder is not None:
+            self._folder.remove()
+        self._keeper = self._poller = self._process = self._control = self._folder = self._wanted = None
         self.admin_token_file = self._access = None
 
     def kill(self) -> None:
         """End the server at once, with requests in hand; `stop` is still needed after it. Safe in a signal handler."""
+        if self._keeper is not None:
+            self._keeper.let_go()
         if self._process is not None:
             self._process.kill()
-
-    def shared_memory_regions(self) -> list[Path]:
-        """This server's regions in /dev/shm: each model instance has one."""
-        return self._runtime.shared_memory_regions() if self._runtime else []
 
     def log_tail(self, count: int = 20, *, level: int = logging.DEBUG) -> list[str]:
         """The last lines of the server's log that are of at least ``level``."""
         return self._log.tail(count, level=level)
 
-    def _started(self) -> tuple[ServerProcess, StubWatcher]:
-        if self._process is None or self._watcher is None:
+    def ended(self) -> tuple[str, list[Activity]] | None:
+        """What is known of the end of a server that ended by itself, and what it was doing; None while it runs."""
+        process, folder = self._started()
+        if process.poll() is None:
+            return None
+        activities = read_activities(folder.in_flight)
+        doing = ", ".join(map(str, suspects(activities)))
+        return f"Triton ended by itself with status {process.poll()}{f', at {doing}' if doing else ''}", activities
+
+    def loaded_models(self) -> tuple[dict[str, LoadedModel], set[str]]:
+        """What is loaded: the backend's own records, and the names of the models that are ready without one.
+
+        Raises:
+            ControlError: the server does not answer.
+        """
+        _, folder = self._started()
+        assert self._control is not None
+        before = read_loaded(folder.loaded)
+        ready = {entry.model for entry in self._control.index() if entry.ready}
+        noted = read_loaded(folder.loaded)
+        return noted, ready - before.keys() - noted.keys()  # a record may go, or come, meanwhile
+
+    def replace(self, names: set[str], loaded: Sequence[LoadedModel], without: Mapping[str, str]) -> None:
+        """Start a server in the place of one that has ended.
+
+        Args:
+            names: the models that the ended one had loaded.
+            loaded: their configurations and files.
+            without: the models that are not to be loaded.
+
+        Raises:
+            ServingError: it could not be started, or ended again.
+        """
+        process, folder = self._started()
+        if self._poller is not None:
+            self._poller.stop()
+        process.stop()  # its last lines
+        if self._control is not None:
+            self._control.close()
+        folder.renew()
+        found = look(self.repositories, self._models if self._model_control == "poll" else None)
+        known = {model.name for model in found}
+        if self._model_control == "poll":
+            names = known
+        names = names - without.keys()
+        claim_ports(self.hosts, self.ports)
+        self._launch(names & known)
+        self._wait_live(READY_TIMEOUT_S, None)
+        for entry in self._index():
+            if entry.model in names and not entry.ready:
+                logger.error("%s", explain(entry))
+        self._bring_back([model for model in loaded if model.name in names], folder)
+        self._wanted = names
+        self._follow_repository(found)
+
+    def _bring_back(self, loaded: Sequence[LoadedModel], folder: RunFolder) -> None:
+        """Load again what an admin had loaded with a configuration or files of the call's own."""
+        assert self._control is not None
+        configs = {name: model.config for name, model in read_loaded(folder.loaded).items()}
+        for model in differing(loaded, configs):
+            try:
+                self._control.load(model.name, *model.call_parameters())
+            except ControlError as error:
+                logger.error("model %r is not what was loaded before: %s", model.name, error)
+
+    def _launch(self, models: Iterable[str]) -> None:
+        # By name, and not as "*", which would take hidden folders for models.
+        command = [*self._command, *(f"--load-model={name}" for name in sorted(set(models)))]
+        self._process = ServerProcess(command, self._environment, self._preload, STOP_S, self._log.feed)
+        try:
+            self._process.start()
+        except OSError as error:
+            self._process = None
+            raise ServerFailedError(f"{command[0]} could not be started: {error}") from error
+        if self._memory_limit is not None:
+            limit_memory(self._process.pid, self._memory_limit)
+
+    def _wait_live(self, timeout_s: float, abandon: threading.Event | None) -> bool:
+        process, folder = self._started()
+        deadline = time.monotonic() + timeout_s
+        access = () if self._access is None else (self._access.credentials, self._access.server_name)
+        self._control = ServerControl(self.url, self.admin_token, *access)
+        # The server opens its ports after the attempt to load all models, that of gRPC first.
+        while not (
+            self._control.live() and all(accepts(self.hosts[name], port) for name, port in self.ports.items() if port)
+        ):
+            if process.poll() is not None:
+                doing = ", ".join(map(str, suspects(read_activities(folder.in_flight))))
+                raise ServerFailedError(
+                    f"Triton ended with status {process.poll()} before it was ready"
+                    f"{f', at {doing}' if doing else ''}{self._last_words()}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerFailedError(f"Triton was not ready after {timeout_s:g} s{self._last_words()}")
+            if abandon is not None and abandon.is_set():
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _index(self) -> list[ModelState]:
+        assert self._control is not None
+        try:
+            return self._control.index()
+        except ControlError as error:
+            raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
+
+    def _follow_repository(self, found: dict[Path, Fingerprint]) -> None:
+        if self._model_control != "poll":
+            return
+        assert self._control is not None
+        assert self._wanted is not None
+        self._poller = RepositoryPoller(
+            self.repositories, self._models, found, self._control, self._wanted, self._before_load, self._poll_s
+        )
+        self._poller.start()
+
+    def _started(self) -> tuple[ServerProcess, RunFolder]:
+        if self._process is None or self._folder is None:
             raise RuntimeError("the server is not started: call start() first")
-        return self._process, self._watcher
+        return self._process, self._folder
 
     def _address(self, service: str) -> str:
         port = self.ports[service]
@@ -319,16 +418,19 @@ class TritonServer:
         host = reachable_host(self.hosts[service])
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def _arguments(self, runtime: Runtime) -> list[str]:
-        """The command line of `tritonserver`."""
+    def _arguments(self, folder: RunFolder, backend: Path, runtime: Path) -> list[str]:
+        """The command line of `tritonserver`, without the models to load."""
+        settings = {"library": runtime, "in-flight": folder.in_flight, "loaded": folder.loaded}
+        ops_library = find_ops_library()
+        if ops_library is not None:
+            settings["ops-library"] = ops_library
+        if self._op_libraries:
+            settings["allow-op-libraries"] = ":".join(self._op_libraries)
         arguments = [f"--model-repository={repository}" for repository in self.repositories]
         arguments += [
-            f"--backend-directory={runtime.backends}",
-            f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}",
-            # A stub that takes longer to load its model is given up, and giving it up may abort the whole server.
-            f"--backend-config=python,stub-timeout-seconds={LOAD_S:.0f}",
-            # Explicit control lets a model be unloaded whose stub died. A model that fails must not end the server
-            # before it was asked for the reason.
+            f"--backend-directory={backend.parents[1]}",
+            *(f"--backend-config=onnxruntime,{name}={value}" for name, value in settings.items()),
+            # A model that fails must not end the server before it was asked for the reason.
             "--model-control-mode=explicit",
             "--exit-on-error=false",
             f"--exit-timeout-secs={DRAIN_S}",
@@ -338,9 +440,7 @@ class TritonServer:
         ]
         arguments += [f"{STANDS_FOR}{variable}" for variable in restrictions(self.admin_token)]
         if self._access is not None:
-            arguments += self._access.arguments(runtime.folder)
-        # By name, and not as "*", which would take hidden folders for models.
-        arguments += [f"--load-model={name}" for name in sorted({folder.name for folder in self._found})]
+            arguments += self._access.arguments(folder.folder)
         if self.ports["HTTP"] is None:
             arguments.append("--allow-http=false")
         else:
@@ -349,9 +449,6 @@ class TritonServer:
             arguments.append("--allow-metrics=false")
         else:
             arguments += [f"--metrics-address={self.hosts['metrics']}", f"--metrics-port={self.ports['metrics']}"]
-        if self._model_control == "none" and all(is_complete(model) for model in self._found):
-            # Auto-completion costs a process of its own for each model, over a second long, even with nothing to do.
-            arguments.append("--disable-auto-complete-config")
         if not self._gpu:
             arguments += ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]
         return arguments
@@ -359,42 +456,3 @@ class TritonServer:
     def _last_words(self) -> str:
         lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)
         return f": {' | '.join(lines)}" if lines else ", without a word"
-
-
-def explain(entry: ModelState) -> str:
-    """Why a model version is not ready, on one line; the traceback that a Python backend adds is left out."""
-    version = f" version {entry.version}" if entry.version else ""
-    lines = [line.strip() for line in entry.reason.splitlines() if line.strip()]
-    reason = lines[0] if lines else f"the server has it as {entry.state or 'never asked for'}"
-    return f"model {entry.model!r}{version} did not load: {reason}"
-
-
-def explain_loss(model: str, reason: str) -> str:
-    """Why a model is out of the server's reach, on one line."""
-    name = f"model {model!r}" if model else "a model"
-    return f"{name} did not load: {reason} while it loaded (short of memory, or a crash in a library?)"
-
-
-def is_complete(model: Path) -> bool:
-    """Whether a model's configuration leaves nothing to be completed from the model file."""
-    try:
-        config = read_config(model / CONFIG_FILE)
-    except RepositoryError:  # the server says what is wrong with it, if it can do nothing with it either
-        return False
-    return bool(config.backend and config.input and config.output and config.instance_group)
-
-
-def check_repository(repository: Path) -> None:
-    """Refuse a folder that is no model repository.
-
-    Raises:
-        RepositoryError: it does not exist, is no folder, or no folder in it has a config.pbtxt or a version.
-    """
-    if not repository.is_dir():
-        raise RepositoryError(f"{repository} is no folder: name a model repository (MODEL/VERSION/model.onnx in it)")
-    for model in repository.iterdir():
-        if (model / "config.pbtxt").is_file() or any(version.is_file() for version in model.glob("[0-9]*/model.onnx")):
-            return
-    raise RepositoryError(
-        f"{repository} holds no model: expected MODEL/VERSION/model.onnx in it, as `neurips16 export` writes"
-    )

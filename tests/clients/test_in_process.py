@@ -84,8 +84,8 @@ def test_what_a_server_would_refuse(local):
         infer(local, "add", {"x": np.array([["a", "b"]])})
     with pytest.raises(InvalidRequestError, match=r"inputs of no elements, as 'x' \[2, 0\]"):
         infer(local, "loudest", {"x": np.zeros((2, 0), np.float32)})
-    with pytest.raises(UnsupportedError, match="RepositoryIndex is a server's"):
-        local.run(single(messages.models()))
+    with pytest.raises(UnsupportedError, match="ModelStatistics is a server's"):
+        local.statistics()
 
 
 def test_what_is_no_model(repository, tmp_path):
@@ -151,3 +151,17 @@ class TestSequences:
         now[0] = in_process.MAX_SEQUENCE_IDLE_S + 1
         assert self.step(local, 1, 3, start=True) == 1.5
         assert len(local.model("sum").sequences) == 1
+
+
+def test_what_a_server_tells_of_itself(local):
+    assert local.server_ready() is True
+    listed = {status.name: (status.version, status.ready) for status in local.models()}
+    assert listed["add"] == ("10", True)
+    assert local.model_config("add").outputs[0].name == "y"
+    local.load("add")
+    loaded = local.model("add")
+    assert local.model("add") is loaded
+    local.unload("add")
+    assert local.model("add") is not loaded
+    with pytest.raises(ModelNotFoundError):
+        local.load("nothing")

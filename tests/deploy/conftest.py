@@ -64,9 +64,9 @@ class Server:
 @contextlib.contextmanager
 def start(arguments: Sequence[str], certificates: Path, folder: Path) -> Iterator[Server]:
     """Triton from pip with the chart's own command line but for folders, addresses and ports; ready inside."""
-    from neurips16.serving.triton.installation import find_triton
+    from neurips16.serving.triton.installation import find_backend, find_onnxruntime, find_preload, find_triton
     from neurips16.serving.triton.process import ServerProcess
-    from neurips16.serving.triton.run_folder import Runtime
+    from neurips16.serving.triton.run_folder import server_environment
 
     shutil.copytree(ROOT / "serving/models" / MODEL, folder / MODEL)
     ports = {old: str(free_port()) for old in ("8000", "8001", "8002")}
@@ -85,12 +85,11 @@ def start(arguments: Sequence[str], certificates: Path, folder: Path) -> Iterato
         here.append(f"{option}={value}")
 
     binary = find_triton()
-    runtime = Runtime.create(binary)
-    here.append(f"--backend-directory={runtime.backends}")
-    here.append(f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}")
+    here.append(f"--backend-directory={find_backend().parents[1]}")
+    here.append(f"--backend-config=onnxruntime,library={find_onnxruntime()}")
     log: list[str] = []
-    environment = {**runtime.environment(), "CUDA_VISIBLE_DEVICES": ""}
-    process = ServerProcess([str(binary.executable), *here], environment, runtime.leftovers(), 40.0, log.append)
+    environment = {**server_environment([binary.libraries]), "CUDA_VISIBLE_DEVICES": ""}
+    process = ServerProcess([str(binary.executable), *here], environment, find_preload(), 40.0, log.append)
     process.start()
     server = Server(*(f"localhost:{ports[old]}" for old in ("8001", "8000", "8002")), process)
     try:
@@ -103,7 +102,6 @@ def start(arguments: Sequence[str], certificates: Path, folder: Path) -> Iterato
         yield server
     finally:
         process.stop()
-        runtime.remove()
 
 
 @pytest.fixture(scope="session")

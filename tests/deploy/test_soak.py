@@ -88,7 +88,7 @@ class TestAllModels:
         finding = asyncio.run(load.mixed_load(server, questions, 200, samples))
         assert not finding.failures
         assert finding.figures["right_by_model"].keys() == {question.model for question in questions}
-        assert samples[-1].resident_mb.keys() == server.models | {memory.SERVER}
+        assert samples[-1].resident_mb.keys() == {memory.SERVER}
         assert min(samples[-1].resident_mb.values()) > 10
 
     def test_a_wrong_answer_is_seen(self, server, questions):
@@ -115,17 +115,10 @@ class TestAllModels:
         with Client(server.url) as client, pytest.raises(InvalidRequestError, match=r"'image' \[1, 0, 48, 3\]"):
             client.infer("rfcn", {"image": np.zeros((1, 0, 48, 3), np.uint8)})
 
-    def test_shapes_that_overflow_cost_seconds_of_one_model(self, server, questions):
+    def test_shapes_that_overflow_are_refused(self, server, questions):
         finding = refusals.overflow(server, questions, rounds=1)
         assert not finding.failures
-        assert sum(finding.figures["codes"].values()) == 1
-
-    def test_a_killed_model_comes_back_and_retries_lose_nothing(self, server, questions):
-        light = [asked(questions, model)[0] for model in (PUBLISHED, "premise_encoder")]
-        finding = asyncio.run(faults.kill_model(server, light, PUBLISHED))
-        assert not finding.failures
-        assert finding.figures["failed"]  # it was killed in the flow
-        assert finding.figures["lost_with_retries"] == 0
+        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 5}
 
     def test_a_short_deadline_is_kept(self, server):
         assert not asyncio.run(deadlines.short_deadlines(server)).failures
@@ -137,6 +130,14 @@ class TestOneModel:
         finding = asyncio.run(faults.kill_server(following, asked(questions, PUBLISHED)))
         assert not finding.failures
         assert finding.figures["in_flight_when_killed"] > 0
+
+    def test_a_model_that_ends_the_server_is_left_out_and_retries_lose_nothing(self, questions, tmp_path):
+        finding = soak_command.crash(questions, MODELS, tmp_path, 16)
+        if "left_out" in finding.figures:
+            pytest.skip(finding.figures["left_out"])
+        assert not finding.failures
+        assert len(finding.figures["back_s"]) == 3
+        assert finding.figures["lost_with_retries"] == 0
 
     def test_a_new_version_fails_and_mixes_nothing(self, following, questions, tmp_path):
         finding = asyncio.run(faults.publish_version(following, asked(questions, PUBLISHED), PUBLISHED, tmp_path))

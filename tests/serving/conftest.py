@@ -11,8 +11,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for serving_tools
 
-BACKEND = Path(__file__).parents[2] / "serving" / "backends" / "onnxruntime"
-
 
 @pytest.fixture(scope="session")
 def needs_triton() -> None:
@@ -55,11 +53,3 @@ def client(server) -> Iterator:
 
     with grpc_client.InferenceServerClient(server.url) as connected:
         yield connected
-
-
-@pytest.fixture(scope="session")
-def backend_modules() -> Iterator[None]:
-    """Lets the backend's modules be imported by the bare names they have in the stub."""
-    sys.path.insert(0, str(BACKEND))
-    yield
-    sys.path.remove(str(BACKEND))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import psutil
 from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -185,20 +184,6 @@ def infer(client, model: str, inputs: dict[str, np.ndarray], outputs: Sequence[s
     wanted = None if outputs is None else [grpc_client.InferRequestedOutput(name) for name in outputs]
     answer = client.infer(model, tensors, outputs=wanted, client_timeout=30, **options)
     return {output.name: answer.as_numpy(output.name) for output in answer.get_response().outputs}
-
-
-def stubs(server_pid: int, model: str | None = None) -> list[psutil.Process]:
-    """The live stub processes of a server, or those of one model."""
-    found = []
-    for child in psutil.Process(server_pid).children():
-        try:
-            command = [] if child.status() == psutil.STATUS_ZOMBIE else child.cmdline()
-        except psutil.NoSuchProcess:  # ended at this moment
-            continue
-        is_stub = bool(command) and command[0].endswith("triton_python_backend_stub")
-        if is_stub and (model is None or f"/{model}/" in command[1]):
-            found.append(child)
-    return found
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 import pytest
-from serving_tools import eventually, infer, stubs
+from serving_tools import eventually, infer
 from tritonclient.utils import InferenceServerException
 
 from neurips16.serving.triton.admin_token import GRPC_HEADER
@@ -113,7 +113,7 @@ def test_several_versions_and_instances(client, server):
     np.testing.assert_array_equal(infer(client, "versions", {"x": x}, model_version="1")["y"], x * 10)
     np.testing.assert_array_equal(infer(client, "versions", {"x": x}, model_version="2")["y"], x * 20)
     np.testing.assert_array_equal(infer(client, "versions", {"x": x})["y"], x * 20)
-    assert len(stubs(server.pid, "versions")) == 4
+    assert not psutil.Process(server.pid).children()  # one process for all of them
 
 
 @pytest.mark.parametrize("model", ["running", "running_direct"])
@@ -174,25 +174,20 @@ def test_a_string_names_a_sequence(client):
 
 def test_reloading_leaks_nothing(client, server):
     admin = {GRPC_HEADER: server.admin_token}
-
-    def footprint() -> tuple[int, int]:
-        return len(psutil.Process(server.pid).children()), len(server.shared_memory_regions())
+    process = psutil.Process(server.pid)
 
     def reload() -> None:
         client.unload_model("double", headers=admin)
         client.load_model("double", headers=admin)
         np.testing.assert_array_equal(infer(client, "double", {"x": column(1)})["y"], column(2))
 
-    before = footprint()
-    reload()
-    memory = psutil.Process(server.pid).memory_info().rss
     for _ in range(3):
         reload()
-    assert eventually(lambda: footprint() == before), f"{footprint()} after, {before} before"
-    assert psutil.Process(server.pid).memory_info().rss - memory < 8 << 20
-    client.unload_model("double", headers=admin)
-    assert eventually(lambda: not stubs(server.pid, "double"))
-    client.load_model("double", headers=admin)
+    memory, threads = process.memory_info().rss, process.num_threads()
+    for _ in range(20):
+        reload()
+    assert eventually(lambda: process.num_threads() <= threads), f"{process.num_threads()} threads, {threads} before"
+    assert process.memory_info().rss - memory < 8 << 20
 
 
 def executions(client, model: str) -> int:

@@ -98,12 +98,12 @@ def test_serve_says_when_it_is_ready_and_ends_in_order(serving, number):
     assert serving.models == "scaled"
     assert serving.url.startswith("127.0.0.1:")
     np.testing.assert_array_equal(ask(serving.url), [[2, 2]])
-    folders = {Path(process.exe()).parents[2] for process in serving.family if "stub" in process.name()}
-    assert len(serving.family) == 3  # the supervisor, the server, the stub
-    assert len(folders) == 1
+    (server,) = serving.family
+    token = Path(re.search(r"admin token in (\S+);", serving.lines[-1])[1])
+    assert token.exists()
     assert serving.end(number) == 0
-    assert not [process for process in serving.family if process.is_running()]
-    assert not folders.pop().exists()
+    assert not server.is_running()
+    assert not token.parent.exists()
     # Nothing needed attention, so nothing but these was said.
     assert len(serving.lines) == 2, serving.lines
     assert serving.lines[-1].endswith("stopped\n")
@@ -117,15 +117,15 @@ def test_a_version_published_while_it_serves_is_served(serving, repository):
 
 
 def test_a_server_that_ends_by_itself_is_started_again(serving):
-    server = next(process for process in serving.family if process.name() == "tritonserver")
+    (server,) = serving.family
     server.kill()
     for line in serving.process.stderr:
         serving.lines.append(line)
-        if "ready" in line:
+        if "answers again, with scaled" in line:
             break
     assert "Triton ended by itself with status -9" in "".join(serving.lines)
     np.testing.assert_array_equal(ask(serving.url), [[2, 2]])  # at the same port
-    assert not [process for process in serving.family if process.is_running() and process.name() != "python"]
+    assert not server.is_running()
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -150,19 +150,6 @@ def test_a_model_that_is_not_there_is_one_line(repository):
     assert_one_line(run("serve", str(repository), *FREE, "--model", "other"), 2, "no model 'other'")
 
 
-@pytest.fixture
-def numpy_2(tmp_path) -> str:
-    """A PYTHONPATH under which NumPy 2 appears to be installed."""
-    folder = tmp_path / "appears" / "numpy-2.1.3.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.3\n")
-    return str(folder.parent)
-
-
-def test_numpy_2_is_one_line(repository, numpy_2):
-    assert_one_line(run("serve", str(repository), *FREE, PYTHONPATH=numpy_2), 2, "NumPy 2.1.3", "pip install 'numpy<2'")
-
-
 def test_doctor_serves_a_model_where_all_is_well(needs_triton):
     done = run("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -170,8 +157,8 @@ def test_doctor_serves_a_model_where_all_is_well(needs_triton):
     assert "answered rightly" in done.stdout
 
 
-def test_doctor_fails_where_serving_cannot_work(numpy_2):
-    done = run("doctor", PYTHONPATH=numpy_2)
+def test_doctor_fails_where_serving_cannot_work():
+    done = run("doctor", NEURIPS16_BACKEND_LIBRARY="/nowhere/lib.so")
     assert done.returncode == 1
-    assert "FAILED NumPy, ONNX Runtime: NumPy 2.1.3" in done.stdout
-    assert "ok     libpython" in done.stdout  # it goes on to the other parts
+    assert "FAILED backend: NEURIPS16_BACKEND_LIBRARY names /nowhere/lib.so" in done.stdout
+    assert "op library" in done.stdout  # it goes on to the other parts

@@ -83,7 +83,6 @@ instance_group {
 }
 default_model_filename: "model.onnx"
 dynamic_batching {
-  max_queue_delay_microseconds: 500
 }
 parameters {
   key: "alphabet"
@@ -107,7 +106,6 @@ GOLDEN_SEQUENCE = r"""sequence_batching {
   max_sequence_idle_microseconds: 60000000
   oldest {
     max_candidate_sequences: 256
-    max_queue_delay_microseconds: 500
   }
   state {
     input_name: "a_in"
@@ -164,12 +162,20 @@ def test_golden_states_take_the_place_of_dynamic_batching() -> None:
 
 @pytest.mark.parametrize("spec", [SPEC, STATEFUL], ids=lambda spec: spec.name)
 def test_reading_is_the_inverse_of_writing(spec, tmp_path) -> None:
-    config = config_for(spec, "another", instances=3, kind="KIND_CPU", keep_versions=None, max_queue_delay_us=7)
+    config = config_for(spec, "another", instances=3, kind="KIND_CPU", keep_versions=None)
     (tmp_path / "config.pbtxt").write_text(render(config), encoding="utf-8")
     assert read_config(tmp_path / "config.pbtxt") == config
     assert config.name == "another"
     assert config.version_policy.HasField("all")
     assert (config.instance_group[0].count, config.instance_group[0].kind) == (3, config.instance_group[0].KIND_CPU)
+
+
+def test_requests_wait_for_others_as_long_as_the_specification_says() -> None:
+    assert config_for(SPEC).dynamic_batching.max_queue_delay_microseconds == 0
+    waiting = config_for(replace(SPEC, batching_delay_us=300))
+    assert waiting.dynamic_batching.max_queue_delay_microseconds == 300
+    waiting = config_for(replace(STATEFUL, batching_delay_us=300))
+    assert waiting.sequence_batching.oldest.max_queue_delay_microseconds == 300
 
 
 def test_the_specification_says_how_many_instances() -> None:

@@ -80,7 +80,7 @@ def image_labels(config: ModelConfig) -> list[str]:
     gives_classes = any(tensor.name == "class_probabilities" for tensor in config.outputs)
     if not isinstance(labels, list) or not takes_images or not gives_classes:
         raise UnexpectedReplyError(
-            f"model {config.name!r} does not classify_sound images: expected an input 'image' UINT8 [H,W,3], an output "
+            f"model {config.name!r} does not classify images: expected an input 'image' UINT8 [H,W,3], an output "
             f"'class_probabilities' and a parameter 'labels', got {', '.join(inputs)}, "
             f"{', '.join(t.name for t in config.outputs)} and {said or 'no labels'}"
         )

@@ -96,11 +96,23 @@ def page(browser, page_url):
 
 
 def open_tab(page, title):
-    page.get_by_role("tab", name=title).click()
+    """By the navigation, which every tab has."""
+    if urlsplit(page.url).path in ("", "/"):
+        page.goto(f"{page.url.rstrip('/')}/detect")
+    page.locator("nav").get_by_role("link", name=title, exact=True).click()
+    page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
+
+
+def clear_picture(page):
+    """Away with the example that the tab begins with."""
+    page.locator("#detect-table tbody tr").first.wait_for()
+    page.locator("#detect-picture").get_by_label("Remove Image").click()
+    page.locator("#detect-table tbody tr").first.wait_for(state="detached")
 
 
 def test_a_picture_is_dropped_and_its_cells_are_named(page):
     open_tab(page, "Objects")
+    clear_picture(page)
     page.locator("#detect-picture input[type=file]").set_input_files(TASKS / "detect/examples/cells.jpg")
     rows = page.locator("#detect-table tbody tr")
     rows.first.wait_for()
@@ -117,6 +129,7 @@ def test_a_file_that_is_no_picture_gets_one_line(page, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("This is a text.\n")
     open_tab(page, "Objects")
+    clear_picture(page)
     page.locator("#detect-picture input[type=file]").set_input_files(bad)
     refused = page.locator("#detect-status [role=alert]")
     refused.wait_for()
@@ -128,6 +141,7 @@ def test_an_example_of_premises_is_clicked_and_ranked(page, server):
     from neurips16.clients import Client
 
     open_tab(page, "Premises")
+    page.locator("#premises-conjecture textarea").fill("")
     page.get_by_role("button", name="Sets", exact=True).click()
     conjecture = page.locator("#premises-conjecture textarea")
     page.wait_for_function("box => box.value.length > 0", arg=conjecture.element_handle())
@@ -151,3 +165,23 @@ def test_a_task_without_its_model_names_it(page, server):
             assert sentence.count() == 0
         else:
             assert f"has not loaded {model}, which this needs" in sentence.inner_text()
+
+
+def test_every_tab_has_an_address_and_an_answer_before_the_first_click(page, page_url, server):
+    page.locator(".overview a").first.wait_for()
+    shown = page.locator(".overview a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert {"detect", "classify-sound", "rank-premises", "embed", "codes", "style-swap"} <= set(shown)
+    for address in shown:
+        page.goto(f"{page_url}/{address}")
+        page.locator("p.status, p.missing").first.wait_for()
+        assert page.locator("[role=alert]").count() == 0, address
+
+
+def test_it_fits_on_a_phone(browser, page_url):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    for address in ("", "detect", "rank-premises"):
+        page.goto(f"{page_url}/{address}")
+        page.locator("h1").first.wait_for()
+        page.wait_for_timeout(1000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+    page.close()

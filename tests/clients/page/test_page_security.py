@@ -59,7 +59,7 @@ class Page:
         """What the tab of objects answers for a file: whatever its outputs hold, or the error, as text."""
         config = json.loads(self.ask("GET", "/config")[1])
         (picture,) = (c["id"] for c in config["components"] if c["props"].get("elem_id") == "detect-picture")
-        (event,) = (d for d in config["dependencies"] if picture in d["inputs"])
+        event = [d for d in config["dependencies"] if picture in d["inputs"]][-1]  # the first is of opening the page
         session = uuid.uuid4().hex
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
         body = json.dumps({"data": [file, 0.5], "fn_index": event["id"], "session_hash": session})
@@ -77,12 +77,12 @@ from pathlib import Path
 from neurips16.clients import Client
 from neurips16.clients.page.app import listen, page_app, serve
 from neurips16.clients.protocol.messages import ModelStatus
-url, examples, *host = sys.argv[1:]
+url, *host = sys.argv[1:]
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 options = dict(host=host[0], names=host[1:]) if host else dict()
 with listen("127.0.0.1", 0) as listener, Client(url) as client:
     client.models = lambda: [ModelStatus("rfcn", "1", ready=True, reason="")]
-    with page_app(client, Path(examples) if examples else None, **options) as app:
+    with page_app(client, **options) as app:
         app._most = {BOUND}
         print(listener.getsockname()[1], os.environ["GRADIO_TEMP_DIR"], flush=True)
         serve(app, listener)
@@ -90,8 +90,8 @@ with listen("127.0.0.1", 0) as listener, Client(url) as client:
 
 
 @contextlib.contextmanager
-def running(url, examples="", *host):
-    command = [sys.executable, "-c", SERVE, url, str(examples), *host]
+def running(url, *host):
+    command = [sys.executable, "-c", SERVE, url, *host]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             port, folder = process.stdout.readline().split()
@@ -276,16 +276,13 @@ def test_only_the_pages_files_are_handed_out(page, outside):
 
 
 def test_an_example_is_answered_and_nothing_beside_it(models_url, tmp_path):
-    examples = tmp_path / "examples"
-    examples.mkdir()
-    Image.new("RGB", (8, 8), COLOUR).save(examples / "cells.jpg")
-    with running(models_url, examples) as page:
+    with running(models_url) as page:
         config = json.loads(page.ask("GET", "/config")[1])
         (samples,) = (c["props"]["samples"] for c in config["components"] if c["type"] == "dataset")
         assert "2 found" in page.find(samples[0][0]["path"])
 
 
 def test_a_page_for_others_goes_by_the_names_that_it_is_given(models_url):
-    with running(models_url, "", "0.0.0.0", "models.example") as page:
+    with running(models_url, "0.0.0.0", "models.example") as page:
         for name, status in {"models.example": 200, "10.1.2.3:80": 200, "[fe80::1]": 200, "evil.example": 421}.items():
             assert page.ask("GET", "/config", Host=name)[0] == status

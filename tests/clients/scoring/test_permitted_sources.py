@@ -113,7 +113,7 @@ def test_what_is_no_file_is_refused(folders):
     for value, reason in {
         "pipe": "no regular file",
         "sub": "no regular file",
-        "no": "No such file",
+        "no": "does not exist",
         "a\0": "cannot be",
     }.items():
         with pytest.raises(InvalidInputError, match=reason):

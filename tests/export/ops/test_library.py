@@ -149,7 +149,7 @@ class TestBuild:
         lines = [line for line in left_out.stderr.splitlines() if "NOT BUILT" in line]
         assert len(lines) == 1
         assert reason in lines[0]
-        required = configure("-DNEURIPS16_OPS=ON")
+        required = configure("-DNEURIPS16_NATIVE=ON")
         assert required.returncode != 0
         assert reason in " ".join(required.stderr.split())
 
@@ -161,10 +161,10 @@ class TestBuild:
         assert "has ORT API '16', 21 or later is needed" in left_out.stderr
 
     def test_off(self, configure) -> None:
-        assert "NEURIPS16_OPS is OFF" in configure("-DNEURIPS16_OPS=OFF").stderr
+        assert "NEURIPS16_NATIVE is OFF" in configure("-DNEURIPS16_NATIVE=OFF").stderr
 
     def test_wrong_value(self, configure) -> None:
-        assert configure("-DNEURIPS16_OPS=PERHAPS").returncode != 0
+        assert configure("-DNEURIPS16_NATIVE=PERHAPS").returncode != 0
 
 
 def test_info_is_json_beside_the_library(ops_library: Path) -> None:

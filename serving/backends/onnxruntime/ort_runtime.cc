@@ -1,0 +1,107 @@
+#include "ort_runtime.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "error.h"
+#include "log.h"
+
+namespace neurips16 {
+namespace {
+
+// ONNX Runtime's own lines, at their own level. Those that it calls information are for who asked for verbose ones.
+void ORT_API_CALL to_triton(void*, OrtLoggingLevel level, const char* category, const char* id, const char* location,
+                            const char* message) {
+  TRITONSERVER_LogLevel ours = TRITONSERVER_LOG_VERBOSE;
+  if (level == ORT_LOGGING_LEVEL_WARNING) ours = TRITONSERVER_LOG_WARN;
+  if (level >= ORT_LOGGING_LEVEL_ERROR) ours = TRITONSERVER_LOG_ERROR;
+  // `location` is FILE:LINE FUNCTION, and Triton wants the first two apart.
+  const std::string place(location == nullptr ? "" : location);
+  const auto colon = place.find(':');
+  const std::string file = place.substr(0, colon);
+  const int line = colon == std::string::npos ? 0 : std::atoi(place.c_str() + colon + 1);
+  std::string text(message);
+  if (id != nullptr && *id != '\0') text += std::string(" [") + id + "]";
+  (void)category;
+  log(ours, text, file.c_str(), line);
+}
+
+std::filesystem::path own_folder() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || info.dli_fname == nullptr) return {};
+  return std::filesystem::path(info.dli_fname).parent_path();
+}
+
+const OrtApiBase* open_library(const std::string& named) {
+  std::string path = named;
+  if (named.find('/') == std::string::npos) {
+    const auto beside = own_folder() / named;
+    if (std::error_code none; std::filesystem::exists(beside, none)) path = beside.string();
+  }
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);  // for as long as the process lives
+  if (handle == nullptr) {
+    const char* reason = dlerror();
+    throw Error(TRITONSERVER_ERROR_UNAVAILABLE,
+                "ONNX Runtime cannot be opened (--backend-config=onnxruntime,library=PATH names it): " +
+                    std::string(reason == nullptr ? path : reason));
+  }
+  using GetApiBase = const OrtApiBase* (*)();
+  const auto get = reinterpret_cast<GetApiBase>(dlsym(handle, "OrtGetApiBase"));
+  if (get == nullptr) throw Error(TRITONSERVER_ERROR_UNAVAILABLE, path + " is not ONNX Runtime");
+  return get();
+}
+
+const OrtApiBase* api_base = nullptr;
+
+void init_api(const std::string& library) {
+  api_base = open_library(library);
+  const OrtApi* api = api_base->GetApi(kOrtApiVersion);
+  if (api == nullptr) {
+    throw Error(TRITONSERVER_ERROR_UNAVAILABLE, "ONNX Runtime " + std::string(api_base->GetVersionString()) +
+                                                    " is too old: 1." + std::to_string(kOrtApiVersion) + " or later");
+  }
+  Ort::InitApi(api);
+}
+
+}  // namespace
+
+OrtRuntime::OrtRuntime(const BackendOptions& options)
+    : threads_(options.intra_op_threads > 0 ? options.intra_op_threads : usable_cores()) {
+  init_api(options.library);
+  const OrtLoggingLevel level =
+      TRITONSERVER_LogIsEnabled(TRITONSERVER_LOG_VERBOSE) ? ORT_LOGGING_LEVEL_INFO : ORT_LOGGING_LEVEL_WARNING;
+  Ort::ThreadingOptions threading;
+  threading.SetGlobalIntraOpNumThreads(threads_);
+  threading.SetGlobalInterOpNumThreads(options.inter_op_threads > 0 ? options.inter_op_threads : threads_);
+  // Threads that wait by spinning keep the cores from Triton's own, which then bring in no requests to batch.
+  threading.SetGlobalSpinControl(0);
+  env_ = Ort::Env(threading, to_triton, nullptr, level, "");
+  // One arena, which grows by what is asked for: of a doubling one each model keeps up to twice what it needs.
+  constexpr int kSameAsRequested = 1;
+  const Ort::ArenaCfg arena(0, kSameAsRequested, -1, -1);
+  const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  env_.CreateAndRegisterAllocator(memory, arena);
+  log(TRITONSERVER_LOG_INFO,
+      "ONNX Runtime " + version() + ", a pool of " + std::to_string(threads_) + " threads for all models");
+}
+
+std::string OrtRuntime::version() const { return api_base->GetVersionString(); }
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  std::string quota;
+  double period_us = 0;
+  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period_us && quota != "max" && period_us > 0) {
+    cores = std::min(cores, static_cast<int>(std::ceil(std::atof(quota.c_str()) / period_us)));
+  }
+  return std::max(1, cores);
+}
+
+}  // namespace neurips16
