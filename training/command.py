@@ -11,7 +11,9 @@ import typer
 def train(
     context: typer.Context,
     system: Annotated[str, typer.Argument(help="The system to train, such as deepmath.")],
-    data: Annotated[Path, typer.Option(help="The data set's folder, in its public layout.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The data set's folder, in its public layout, where the system needs one.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="A file of settings in training/presets/SYSTEM.")] = "paper",
     output: Annotated[Path | None, typer.Option(help="Where the run goes; default runs/SYSTEM-PRESET.")] = None,
 ) -> None:
@@ -51,7 +53,7 @@ def cross_validate(
     results = run(system, preset, data, folder, context.args, final=final)
     for done in results["folds"]:
         typer.echo(f"fold {done['fold']}: accuracy {done['accuracy']:.4f}")
-    typer.echo(f"mean {results['accuracy_mean']:.4f}, deviation {results['accuracy_deviation']:.4f}")
+    typer.echo(f"mean {results['accuracy_mean']:.4f}, standard deviation {results['accuracy_std']:.4f}")
 
 
 for _command in (train, cross_validate):

@@ -2,7 +2,7 @@
 
     OUTPUT/fold1/, OUTPUT/fold2/, …   a run of `run_training` each, that held out one fold
     OUTPUT/all/                       the run on all folds: the model to keep
-    OUTPUT/cross_validation.json      every held-out clip with its class and the one it was given; mean and deviation
+    OUTPUT/cross_validation.json      every held-out example with its class and the one it was given; mean and deviation
 
 A stopped cross-validation goes on where it was: a fold that is finished is not trained again. So folds may also be
 trained one by one with `train_fold`, at the same time, before the cross-validation collects them.
@@ -17,16 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from neurips16.training.data.audio import read_waveform
-from neurips16.training.data.esc50.reader import Clip, SoundSet, read_sound_set
 from neurips16.training.errors import DataError, UnknownSystemError
-from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
-from neurips16.training.metrics.sound_classification import classification_metrics, confusion_matrix
+from neurips16.training.metrics.classification import classification_metrics, confusion_matrix
 from neurips16.training.run import run_training
-from neurips16.training.system import load_module
-from neurips16.training.systems.sound_classifier.network import SoundClassifier
+from neurips16.training.system import Folds, find_system, load_module
 
 RESULTS = "cross_validation.json"
 FINAL = "all"
@@ -39,9 +34,9 @@ def cross_validate(
     """Train once without each fold, measure on it, and then train on all.
 
     Args:
-        system_name: "sound_classifier".
+        system_name: a system whose data have folds.
         preset: one of its presets.
-        data: a set in ESC-50's layout.
+        data: the data set's folder.
         output: see above.
         extra: further LightningCLI arguments, for every run.
         final: whether to make the run on all folds too.
@@ -53,17 +48,17 @@ def cross_validate(
         UnknownSystemError: the system has no folds.
         DataError: the data are not in their public layout.
     """
-    sounds = _sounds(system_name, data)
-    folds = [train_fold(system_name, preset, data, output, k, extra) for k in sounds.folds]
+    found = _folds(system_name).read(data)
+    folds = [train_fold(system_name, preset, data, output, k, extra) for k in found.folds]
     rows = [row for fold in folds for row in fold["clips"]]
     truth, answers = [row["label"] for row in rows], [row["answer"] for row in rows]
     accuracies = [fold["accuracy"] for fold in folds]
     results = {
-        "labels": list(sounds.labels),
+        "labels": list(found.labels),
         "accuracy_mean": float(np.mean(accuracies)),
-        "accuracy_deviation": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
-        "metrics": classification_metrics(sounds.labels, truth, answers),
-        "confusion": confusion_matrix(truth, answers, len(sounds.labels)).tolist(),
+        "accuracy_std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+        "metrics": classification_metrics(found.labels, truth, answers),
+        "confusion": confusion_matrix(truth, answers, len(found.labels)).tolist(),
         "folds": folds,
     }
     (output / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -78,35 +73,34 @@ def train_fold(
     """Train without one fold and measure on it, unless its results are there.
 
     Args:
-        system_name: "sound_classifier".
+        system_name: a system whose data have folds.
         preset: one of its presets.
-        data: a set in ESC-50's layout.
+        data: the data set's folder.
         output: the cross-validation's folder; the run is the folder of the fold in it.
         fold: the number of the fold that is held out.
         extra: further LightningCLI arguments.
 
     Returns:
-        What is written to ``foldN/fold.json``: fold, accuracy, seconds and the clips with their answers.
+        What is written to ``foldN/fold.json``: fold, accuracy, seconds and the examples with their answers.
 
     Raises:
         UnknownSystemError: the system has no folds.
         DataError: the data are not in their public layout, or have no such fold.
     """
-    sounds = _sounds(system_name, data)
-    clips = sounds.within(fold)
-    if not clips:
-        raise DataError(f"{data} has no fold {fold}; it has {', '.join(map(str, sounds.folds))}")
+    folds = _folds(system_name)
+    found = folds.read(data)
+    examples = found.within(fold)
+    if not examples:
+        raise DataError(f"{data} has no fold {fold}; it has {', '.join(map(str, found.folds))}")
     run = output / f"fold{fold}"
     record = run / _FOLD
     if not record.exists():
         started = time.monotonic()
         run_training(system_name, preset, data, run, [f"--data.held_out_fold={fold}", *extra])
-        module = load_module(last_checkpoint(run), SoundClassifier.system)
-        assert isinstance(module, SoundClassifier)
-        answers = answers_of(module, clips)
+        module = load_module(last_checkpoint(run), system_name)
         rows = [
-            {"clip": clip.path.name, "label": clip.label, "answer": answer}
-            for clip, answer in zip(clips, answers, strict=True)
+            {"clip": example.name, "label": example.label, "answer": folds.classify(module, example)}
+            for example in examples
         ]
         result = {
             "fold": fold,
@@ -123,15 +117,8 @@ def last_checkpoint(run: Path) -> Path:
     return max(run.glob("epoch*.ckpt"))
 
 
-def answers_of(module: SoundClassifier, clips: Sequence[Clip]) -> list[int]:
-    """The class that a network gives each clip as a whole."""
-    return [
-        int(module.probabilities(torch.from_numpy(read_waveform(clip.path, SAMPLE_RATE_HZ))[None]).argmax())
-        for clip in clips
-    ]
-
-
-def _sounds(system_name: str, data: Path) -> SoundSet:
-    if system_name != SoundClassifier.system:
-        raise UnknownSystemError(f"{system_name} has no folds; {SoundClassifier.system} can be cross-validated")
-    return read_sound_set(data)
+def _folds(system_name: str) -> Folds:
+    folds = find_system(system_name).folds
+    if folds is None:
+        raise UnknownSystemError(f"the data of {system_name} have no folds: it cannot be cross-validated")
+    return folds

@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from neurips16.training.errors import DataError, UnknownSystemError
 from neurips16.training.system import System, find_system, read_checkpoint
 
 LAST = "last.ckpt"
@@ -65,7 +66,7 @@ class _CommandLine(LightningCLI):
             torch.set_num_threads(self.config.threads)
 
 
-def run_training(system_name: str, preset: str, data: Path, output: Path, extra: Sequence[str] = ()) -> None:
+def run_training(system_name: str, preset: str, data: Path | None, output: Path, extra: Sequence[str] = ()) -> None:
     """Train a system as a preset says.
 
     It leaves in ``output``: ``epochNNN.ckpt`` after each epoch, ``last.ckpt`` every 100 batches, and, for each time
@@ -74,18 +75,23 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
     Args:
         system_name: a system that `system_names` lists.
         preset: the name of one of its presets.
-        data: the folder of the data set.
+        data: the folder of the data set; None for a system that needs none.
         output: the run's folder; if it holds ``last.ckpt`` the run continues from there.
         extra: further LightningCLI arguments, which win over the preset.
 
     Raises:
-        UnknownSystemError: no such system or preset.
-        DataError: the data are not in their public layout.
+        UnknownSystemError: no such system or preset, or the system is not trained.
+        DataError: no data are given and the system needs some, or they are not in their public layout.
     """
     # Adam's averages of gradients that stay zero decay into denormals after some 850 steps, and a CPU computes with
     # those many times more slowly: measured, a step then took three times as long. Threads made later inherit this.
     torch.set_flush_denormal(True)
     system = find_system(system_name)
+    if system.module is None:
+        raise UnknownSystemError(f"{system_name} is not trained: see `neurips16 evaluate {system_name}`")
+    if (data is None) != (system.data is None):
+        needs = "needs a data set: give --data FOLDER" if system.data else "needs no data set: leave --data out"
+        raise DataError(f"{system_name} {needs}")
     output.mkdir(parents=True, exist_ok=True)
     resume = output / LAST
     if resume.exists():
@@ -98,7 +104,8 @@ def run_training(system_name: str, preset: str, data: Path, output: Path, extra:
         save_top_k=-1,
         enable_version_counter=False,  # the file of an epoch that is finished later replaces that of its first part
     )
-    arguments = ["--config", str(system.preset(preset)), f"--data.folder={data}", *extra]
+    folder = [] if data is None else [f"--data.folder={data}"]
+    arguments = ["--config", str(system.preset(preset)), *folder, *extra]
     with warnings.catch_warnings():
         # The command line is `neurips16 train`'s; what is for Lightning has been taken out of it.
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")

@@ -8,12 +8,15 @@ a folder of presets `training/presets/NAME/`. Another package adds its own throu
 from __future__ import annotations
 
 import importlib
+import inspect
+import pkgutil
 import platform
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import lightning
 import torch
@@ -22,20 +25,55 @@ from neurips16.training.errors import CheckpointError, UnknownSystemError
 from neurips16.training.tensor_file import read_tensor_file
 
 PRESETS = Path(__file__).parent / "presets"
+PACKAGE = "neurips16.training.systems"
 GROUP = "neurips16.systems"
 CHECKPOINT_KEY = "neurips16"
 
 
+class FoldedSet(Protocol):
+    """A data set that is divided into folds of its own."""
+
+    labels: Sequence[str]
+
+    @property
+    def folds(self) -> list[int]:
+        """The numbers of the folds."""
+
+    def within(self, fold: int) -> list[Any]:
+        """The examples of one fold: each has a ``name`` and a ``label``, counted from 0."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How a system is cross-validated; its data module has the argument ``held_out_fold``, of which 0 is none."""
+
+    read: Callable[[Path], FoldedSet]
+    classify: Callable[[Any, Any], int]  # the module and an example to the label that it is given
+
+
 @dataclass(frozen=True)
 class System:
-    """A trainable system: its Lightning module and data module, and the links between their arguments."""
+    """What a system trains with.
+
+    Attributes:
+        name: the same in export/ and on the command line.
+        module: its Lightning module; None for a system that is not trained.
+        data: its data module; None where the module makes its own batches, or nothing is trained.
+        links: data attribute and module argument that the data decide (a vocabulary, a number of classes).
+        folds: for a system that can be cross-validated.
+        presets: the folder of its presets; None: training/presets/NAME.
+    """
 
     name: str
-    module: type[SystemModule]
-    data: type[lightning.LightningDataModule]
-    # data attribute -> module argument that the data decide (a vocabulary, a number of classes)
+    module: type[SystemModule] | None = None
+    data: type[lightning.LightningDataModule] | None = None
     links: tuple[tuple[str, str], ...] = ()
-    presets: Path | None = None  # default: training/presets/NAME
+    folds: Folds | None = None
+    presets: Path | None = None
+
+    def preset_names(self) -> list[str]:
+        """The names of its presets, sorted."""
+        return sorted(path.stem for path in (self.presets or PRESETS / self.name).glob("*.yaml"))
 
     def preset(self, name: str) -> Path:
         """The file of a preset.
@@ -43,11 +81,10 @@ class System:
         Raises:
             UnknownSystemError: there is none of that name; the text lists those that exist.
         """
-        folder = self.presets or PRESETS / self.name
-        if not (path := folder / f"{name}.yaml").is_file():
-            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        if name not in self.preset_names():
+            known = ", ".join(self.preset_names()) or "none"
             raise UnknownSystemError(f"{self.name} has no preset {name!r}; its presets are: {known}")
-        return path
+        return (self.presets or PRESETS / self.name) / f"{name}.yaml"
 
 
 class SystemModule(lightning.LightningModule):
@@ -60,6 +97,17 @@ class SystemModule(lightning.LightningModule):
         hparams: Any
         trainer: Any
         optimizers: Any
+
+    def save_plain_hyperparameters(self) -> None:
+        """Keep the arguments of the ``__init__`` that calls this as ``hparams``, sequences as lists.
+
+        As plain values they can be read back from a checkpoint without running code.
+        """
+        frame = inspect.currentframe()
+        assert frame is not None
+        self.save_hyperparameters(frame=frame.f_back)
+        for name, value in self.hparams.items():
+            self.hparams[name] = _plain(value)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the system's name and the versions that trained it."""
@@ -77,8 +125,7 @@ class SystemModule(lightning.LightningModule):
 
 def system_names() -> list[str]:
     """The names of all systems, without importing them."""
-    own = {path.name for path in PRESETS.iterdir() if path.is_dir()}
-    return sorted(own | {entry.name for entry in entry_points(group=GROUP)})
+    return sorted(_own_names() | {entry.name for entry in entry_points(group=GROUP)})
 
 
 def find_system(name: str) -> System:
@@ -88,7 +135,7 @@ def find_system(name: str) -> System:
         UnknownSystemError: no system, or more than one, has that name.
     """
     others = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-    own = (PRESETS / name).is_dir()
+    own = name in _own_names()
     if len(others) + own > 1:
         claims = ", ".join(["neurips16.training", *(e.value for e in others)] if own else [e.value for e in others])
         raise UnknownSystemError(f"the system name {name!r} is claimed more than once ({claims}): uninstall one")
@@ -96,7 +143,11 @@ def find_system(name: str) -> System:
         return others[0].load()
     if not own:
         raise UnknownSystemError(f"there is no system {name!r}; the systems are: {', '.join(system_names())}")
-    return importlib.import_module(f"neurips16.training.systems.{name}").SYSTEM
+    return importlib.import_module(f"{PACKAGE}.{name}").SYSTEM
+
+
+def _own_names() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -148,14 +199,20 @@ def load_module(path: str | Path, system: str | None = None) -> SystemModule:
     if system is not None and found != system:
         raise CheckpointError(f"{path} is a checkpoint of {found!r}, expected one of {system!r}")
     hyper_parameters = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-    module_class = find_system(found).module
+    make = find_system(found).module
+    if make is None:
+        raise CheckpointError(f"{path} says that it is of {found!r}, which is not trained")
     try:
-        module = module_class(**hyper_parameters)
+        module = make(**hyper_parameters)
         module.load_state_dict(checkpoint["state_dict"])
     except Exception as error:  # values of any kind reach the constructors of the system's layers
         reason = " ".join(str(error).split())[:500]
         raise CheckpointError(f"{path} does not fit this version of {found!r}: {reason}") from error
     return module.eval()
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def _commit() -> str:

@@ -10,29 +10,22 @@ there already is not measured again; delete it to do so.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
-import yaml
+from recording import CARDS, finish, measure, notes, points, read_run, write_json, write_rows
 
-mpl.use("Agg")
-ROOT = Path(__file__).parents[2]
-CARD = ROOT / "serving/cards/deepmath"
+CARD = CARDS / "deepmath"
 MODEL = "serving/models/premise_encoder/1/model.onnx"
-PROOFS = ["--names", "{data}/M2k_list", "--sample", "50", "--ranking", "no", "--prove", "16,64,256", "--timeout-s", "5"]
-STATIONS = {
+PROOFS = ["--names", "DATA/M2k_list", "--sample", "50", "--ranking", "no", "--prove", "16,64,256", "--timeout-s", "5"]
+MEASURED = {
     "network": ["--model", MODEL],
     "knn": ["--baseline", "knn"],
     "counts": ["--baseline", "counts"],
 }
+COLUMNS = ["stage", "epoch", "step", "train_listed_loss", "train_random_loss", "val_loss", "val_pair_accuracy"]
 TITLES = {
     "network": "character CNN (this model)",
     "knn": "k-NN over TF-IDF of symbols (scikit-learn)",
@@ -47,66 +40,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the data set")
     arguments = parser.parse_args()
     CARD.mkdir(parents=True, exist_ok=True)
-    stages = {run.name.removeprefix("deepmath-"): record_run(run) for run in arguments.runs}
-    write_json("run", {stage: settings for stage, (settings, _) in stages.items()})
-    curve = [{"stage": stage, **row} for stage, (_, rows) in stages.items() for row in rows]
-    write_metrics(curve)
-    results = {name: measure(name, station, arguments.data) for name, station in STATIONS.items()}
+    runs = {folder.name.removeprefix("deepmath-"): read_run(folder) for folder in arguments.runs}
+    write_json(
+        CARD / "run.json",
+        {
+            stage: run.settings(max_steps=run.config["trainer"]["max_steps"], checkpoint=str(run.checkpoint))
+            for stage, run in runs.items()
+        },
+    )
+    curve = [{"stage": stage, **row} for stage, run in runs.items() for row in run.rows]
+    write_rows(CARD / "metrics.csv", COLUMNS, curve)
+    results = {name: _measure(name, words, arguments.data) for name, words in MEASURED.items()}
     proofs = {
-        name: measure(f"{name}-proofs", [*STATIONS[name], *(o.format(data="DATA") for o in PROOFS)], arguments.data)
-        for name in ("network", "knn")
+        name: _measure(f"{name}-proofs", [*MEASURED[name], *PROOFS], arguments.data) for name in ("network", "knn")
     }
     draw(curve)
     (CARD / "README.md").write_text(card(results, proofs, json.loads((CARD / "run.json").read_text())))
     print(f"wrote {CARD / 'README.md'}")  # noqa: T201
 
 
-def measure(name: str, options: list[str], data: Path) -> dict:
-    """The metrics of one station, from its file or from a run of `neurips16 evaluate` that makes the file."""
-    path = CARD / f"{name}.json"
-    if not path.exists():
-        command = ["neurips16", "evaluate", "deepmath", *options, "--data", "DATA", "--json"]
-        real = [word.replace("DATA", str(data)) for word in command]
-        started = time.monotonic()
-        answer = subprocess.run(
-            [str(Path(sys.executable).parent / real[0]), *real[1:]], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        ).stdout
-        seconds = round(time.monotonic() - started)
-        record = {"command": shlex.join(command), "seconds": seconds, "metrics": json.loads(answer)}
-        write_json(name, record)
-    return json.loads(path.read_text())
-
-
-def write_json(name: str, value: object) -> None:
-    """Keep a record beside the card."""
-    (CARD / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
-
-
-def record_run(run: Path) -> tuple[dict, list[dict[str, str]]]:
-    """A run's settings, and the rows of its metrics with those of all its continuations."""
-    rows: dict[tuple[str, bool], dict[str, str]] = {}
-    parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
-    for part in parts:
-        with (part / "metrics.csv").open() as file:
-            for row in csv.DictReader(file):  # a step that was done again after a stop replaces the lost one
-                rows[row["step"], bool(row.get("val_loss"))] = row
-    config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
-    kept = {"threads": config["threads"], "seed": config["seed_everything"]}
-    kept["model"] = {k: v for k, v in config["model"].items() if v is not None}
-    kept["data"] = {k: v for k, v in config["data"].items() if k != "folder"}
-    kept["max_steps"] = config["trainer"]["max_steps"]
-    kept["checkpoint"] = str(max(run.glob("epoch*.ckpt")))
-    kept["continuations"] = len(parts) - 1
-    return kept, sorted(rows.values(), key=lambda row: int(row["step"]))
-
-
-def write_metrics(curve: list[dict[str, str]]) -> None:
-    """All rows of all stages, as ``metrics.csv``."""
-    names = ["stage", "epoch", "step", "train_listed_loss", "train_random_loss", "val_loss", "val_pair_accuracy"]
-    with (CARD / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: row.get(name, "") for name in names} for row in curve)
+def _measure(name: str, words: list[str], data: Path) -> dict:
+    return measure(CARD / f"{name}.json", "deepmath", words, data)
 
 
 def draw(curve: list[dict[str, str]]) -> None:
@@ -119,30 +73,17 @@ def draw(curve: list[dict[str, str]]) -> None:
             ("train_listed_loss", "listed pairs", "C0"),
             ("train_random_loss", "other negatives", "C1"),
         ):
-            steps, values = smoothed([(start + int(r["step"]), float(r[name])) for r in rows if r.get(name)])
-            losses.plot(steps, values, color=colour, label=label if start == 0 else None)
-        points = [(start + int(r["step"]), float(r["val_pair_accuracy"])) for r in rows if r.get("val_pair_accuracy")]
-        accuracy.plot(*zip(*points, strict=True), marker="o", markersize=4, label=f"stage '{stage}'")
+            losses.plot(*points(rows, name, mean_over=10, shift=start), color=colour, label=None if start else label)
+        accuracy.plot(
+            *points(rows, "val_pair_accuracy", shift=start), marker="o", markersize=4, label=f"stage '{stage}'"
+        )
         start += max(int(row["step"]) for row in rows) + 1
         for axes in (losses, accuracy):
             axes.axvline(start, color="lightgrey", linewidth=0.8)
     losses.set(xlabel="optimiser step", ylabel="logistic loss (running mean)")
     accuracy.axhline(0.7175, color="grey", linestyle="--", label="counts, as the data set's authors report")
     accuracy.set(xlabel="optimiser step", ylabel="pair accuracy, validation split")
-    for axes in (losses, accuracy):
-        axes.legend(frameon=False, fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(CARD / "curve.png", dpi=110)
-
-
-def smoothed(points: list[tuple[int, float]], width: int = 10) -> tuple[list[int], list[float]]:
-    """A running mean over ``width`` points."""
-    steps, values = zip(*points, strict=True)
-    means = [
-        sum(values[max(0, i - width + 1) : i + 1]) / len(values[max(0, i - width + 1) : i + 1])
-        for i in range(len(values))
-    ]
-    return list(steps), means
+    finish(figure, CARD / "curve.png", dpi=110)
 
 
 def card(results: dict[str, dict], proofs: dict[str, dict], run: dict) -> str:
@@ -170,7 +111,7 @@ def card(results: dict[str, dict], proofs: dict[str, dict], run: dict) -> str:
         channels=", ".join(map(str, last["model"]["channels"])),
         hidden=last["model"]["hidden"],
         commands=commands,
-        notes=(CARD / "notes.md").read_text().strip() if (CARD / "notes.md").exists() else "",
+        notes=notes(CARD),
     )
 
 

@@ -13,18 +13,25 @@ Digits of the data set do not become part of the project: pictures with them are
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import yaml
+from recording import (
+    BUILD,
+    CARDS,
+    MODELS,
+    ROOT,
+    finish,
+    measure,
+    newest_model,
+    notes,
+    points,
+    read_run,
+    write_json,
+    write_rows,
+)
 
 from neurips16.clients import Client
 from neurips16.clients.media.picture_grid import grid, write_animation, write_picture
@@ -33,10 +40,6 @@ from neurips16.export.spec import read_spec
 from neurips16.serving import TritonServer
 from neurips16.training.data.mnist.reader import read_mnist
 
-mpl.use("Agg")
-ROOT = Path(__file__).parents[2]
-MODELS = ROOT / "serving/models"
-FIRST_MODEL = {"infogan": "infogan", "disentangle": "disentangle", "dgn_am": "dgn_am"}
 CURVES = {
     "infogan": {
         "losses": ["train_discriminator_loss", "train_generator_loss"],
@@ -56,7 +59,6 @@ CURVES = {
     },
 }
 RUNNING_MEAN = 5
-BUILD = ROOT / "build/cards"
 
 
 def main() -> None:
@@ -66,16 +68,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="the folder that `neurips16 train` left")
     parser.add_argument("--data", type=Path, required=True, help="MNIST")
     arguments = parser.parse_args()
-    card = ROOT / "serving/cards" / arguments.system
+    card = CARDS / arguments.system
     card.mkdir(parents=True, exist_ok=True)
     run = record_run(arguments.system, arguments.run, card)
-    record = measure(arguments.system, arguments.data, card)
+    model = str(newest_model(arguments.system).relative_to(ROOT))
+    record = measure(card / "evaluate.json", arguments.system, ["--model", model], arguments.data)
     with (
         TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
         Client(server.url) as client,
     ):
         DRAW[arguments.system](client, arguments.data, card)
-    notes = (card / "notes.md").read_text().strip() if (card / "notes.md").exists() else "Nothing noted yet."
     files = [path for path in MODELS.glob("*/*/model.onnx") if read_spec(path).system == arguments.system]
     text = TEXT[arguments.system].format(
         **{name: _shown(value) for name, value in record["metrics"].items()},
@@ -84,7 +86,7 @@ def main() -> None:
         batches=run["batches"],
         threads=run["threads"],
         command=record["command"],
-        notes=notes,
+        notes=notes(card),
         again=AGAIN.format(
             system=arguments.system,
             more=MORE.get(arguments.system, ""),
@@ -98,68 +100,23 @@ def main() -> None:
 
 def record_run(system: str, run: Path, card: Path) -> dict:
     """Keep the run's settings as ``run.json`` and its metrics as ``metrics.csv``, and draw ``curve.png``."""
-    parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
-    rows: dict[tuple[int, bool], dict[str, str]] = {}
-    for part in parts:
-        if (part / "metrics.csv").is_file():
-            with (part / "metrics.csv").open() as file:
-                for row in csv.DictReader(file):  # a step that was done again after a stop replaces the lost one
-                    validated = any(value for name, value in row.items() if name.startswith("val_"))
-                    rows[int(row["step"]), validated] = row
-    ordered = [rows[key] for key in sorted(rows)]
-    names = ["epoch", "step", *(name for panel in CURVES[system].values() for name in panel)]
-    with (card / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: row.get(name, "") for name in names} for row in ordered)
-    config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
+    found = read_run(run)
+    rows = found.rows
+    write_rows(card / "metrics.csv", ["epoch", "step", *(n for panel in CURVES[system].values() for n in panel)], rows)
     epoch = read_spec(newest_model(system)).provenance["epoch"]  # of what was exported
-    kept = {
-        "model": {k: v for k, v in config["model"].items() if v is not None},
-        "data": {k: v for k, v in config["data"].items() if k != "folder"},
-        "seed": config["seed_everything"],
-        "threads": config["threads"],
-        "checkpoint": f"epoch{epoch:03d}.ckpt",
-        "batches": (epoch + 1) * config["data"]["batches_per_epoch"],
-        "continuations": len(parts) - 1,
-    }
-    (card / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
+    kept = found.settings(
+        checkpoint=f"epoch{epoch:03d}.ckpt", batches=(epoch + 1) * found.config["data"]["batches_per_epoch"]
+    )
+    write_json(card / "run.json", kept)
     figure, panels = plt.subplots(1, len(CURVES[system]), figsize=(12, 3), constrained_layout=True)
     for axes, (title, lines) in zip(panels, CURVES[system].items(), strict=True):
         for name in lines:
-            points = [(int(row["step"]), float(row[name])) for row in ordered if row.get(name)]
-            if points:
-                steps, values = zip(*points, strict=True)
-                width = 1 if name.startswith("val_") else RUNNING_MEAN
-                means = [np.mean(values[max(0, i - width + 1) : i + 1]) for i in range(len(values))]
-                axes.plot(steps, means, label=name.removeprefix("train_"))
+            steps, values = points(rows, name, mean_over=1 if name.startswith("val_") else RUNNING_MEAN)
+            if steps:
+                axes.plot(steps, values, label=name.removeprefix("train_"))
         axes.set(xlabel="optimiser step", title=title)
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(card / "curve.png", dpi=100)
+    finish(figure, card / "curve.png", dpi=100)
     return kept
-
-
-def newest_model(system: str) -> Path:
-    """The file of a system's first model that ships."""
-    return max((MODELS / FIRST_MODEL[system]).glob("*/model.onnx"), key=lambda p: int(p.parent.name))
-
-
-def measure(system: str, data: Path, card: Path) -> dict:
-    """The metrics of the exported model, from ``evaluate.json`` or from a run of the command that makes it."""
-    path = card / "evaluate.json"
-    if not path.exists():
-        file = newest_model(system).relative_to(ROOT)
-        command = ["neurips16", "evaluate", system, "--model", str(file), "--data", "DATA", "--json"]
-        real = [str(data.absolute()) if word == "DATA" else word for word in command]
-        started = time.monotonic()
-        answer = subprocess.run(
-            [str(Path(sys.executable).parent / real[0]), *real[1:]], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        ).stdout
-        seconds = round(time.monotonic() - started)
-        record = {"command": shlex.join(command), "seconds": seconds, "metrics": json.loads(answer)}
-        path.write_text(json.dumps(record, indent=2) + "\n")
-    return json.loads(path.read_text())
 
 
 def draw_infogan(client: Client, data: Path, card: Path) -> None:
@@ -205,8 +162,7 @@ def draw_dgn_am(client: Client, data: Path, card: Path) -> None:
         axes.axhline(one.real_activation, color=line.get_color(), linewidth=0.5, linestyle="--")
     axes.set(xlabel="step", ylabel="activation", title="dashed: mean over real images of the class")
     axes.legend(frameon=False, ncols=2, title="unit")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(card / "activations.png", dpi=100)
+    finish(figure, card / "activations.png", dpi=100)
 
 
 def _shown(value: object) -> str:

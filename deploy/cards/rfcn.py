@@ -11,19 +11,26 @@ measured again: delete its file to do so. `notes.md` is a person's, and is taken
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import yaml
 from PIL import Image
+from recording import (
+    BUILD,
+    CARDS,
+    MODELS,
+    ROOT,
+    finish,
+    measure,
+    newest_model,
+    notes,
+    points,
+    read_run,
+    write_json,
+    write_rows,
+)
 
 from neurips16.clients import Client
 from neurips16.clients.media.box_drawing import draw_detections
@@ -31,11 +38,8 @@ from neurips16.clients.media.image_reading import read_image
 from neurips16.clients.tasks.detect.calls import detect_all, detection_labels
 from neurips16.serving import TritonServer
 
-mpl.use("Agg")
-ROOT = Path(__file__).parents[2]
-MODELS = ROOT / "serving/models"
-CARD = ROOT / "serving/cards/rfcn"
-BUILD = ROOT / "build/cards/rfcn"
+CARD = CARDS / "rfcn"
+PICTURES_FOLDER = BUILD / "rfcn"
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
 PICTURES = 5
 RUNNING_MEAN = 10
@@ -49,21 +53,20 @@ def main() -> None:
     arguments = parser.parse_args()
     CARD.mkdir(parents=True, exist_ok=True)
     run = record_run(arguments.run)
-    model = max((MODELS / "rfcn").glob("*/model.onnx"), key=lambda p: int(p.parent.name))
-    stations = {
+    model = newest_model("rfcn")
+    targets = {
         "checkpoint": ["--checkpoint", str(arguments.run / run["checkpoint"])],
         "model": ["--model", str(model.relative_to(ROOT))],
     }
-    results = {name: measure(name, options, arguments.data) for name, options in stations.items()}
+    results = {name: measure(CARD / f"{name}.json", "rfcn", words, arguments.data) for name, words in targets.items()}
     draw_detected(arguments.data)
-    notes = CARD / "notes.md"
     (CARD / "README.md").write_text(
         TEXT.format(
             table=table({name: result["metrics"] for name, result in results.items()}),
             size=f"{model.stat().st_size / 2**20:.1f}",
             settings=json.dumps(run["model"]),
             commands="\n".join(f"    {result['command']}" for result in results.values()),
-            notes=notes.read_text().strip() if notes.exists() else "Nothing noted yet.",
+            notes=notes(CARD),
             **{key: run[key] for key in ("steps", "batch_size", "checkpoint", "continuations")},
             **{key: results["model"]["metrics"][key] for key in ("images", "boxes")},
         )
@@ -73,57 +76,21 @@ def main() -> None:
 
 def record_run(run: Path) -> dict:
     """Keep the run's settings as ``run.json`` and its losses as ``metrics.csv``, and draw ``curve.png``."""
-    parts = sorted((run / "metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
-    rows: dict[int, dict[str, str]] = {}
-    for part in parts:
-        if (part / "metrics.csv").is_file():
-            with (part / "metrics.csv").open() as file:  # a step that was done again after a stop replaces the lost one
-                rows |= {int(row["step"]): row for row in csv.DictReader(file) if row.get("train_loss")}
-    names = ["epoch", "step", "train_loss", *LOSSES]
-    ordered = [rows[step] for step in sorted(rows)]
-    with (CARD / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: row.get(name, "") for name in names} for row in ordered)
-    config = yaml.safe_load((parts[-1] / "config.yaml").read_text())
-    kept = {
-        "model": {k: v for k, v in config["model"].items() if v is not None},
-        "data": {k: v for k, v in config["data"].items() if k != "folder"},
-        "seed": config["seed_everything"],
-        "threads": config["threads"],
-        "steps": config["trainer"]["max_steps"],
-        "batch_size": config["data"]["batch_size"],
-        "checkpoint": max(run.glob("epoch*.ckpt")).name,
-        "continuations": len(parts) - 1,
-    }
-    (CARD / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
+    found = read_run(run)
+    rows = [row for row in found.rows if row.get("train_loss")]
+    write_rows(CARD / "metrics.csv", ["epoch", "step", "train_loss", *LOSSES], rows)
+    kept = found.settings(
+        steps=found.config["trainer"]["max_steps"],
+        batch_size=found.config["data"]["batch_size"],
+        checkpoint=found.checkpoint.name,
+    )
+    write_json(CARD / "run.json", kept)
     figure, axes = plt.subplots(figsize=(8, 3.2), constrained_layout=True)
-    steps = [int(row["step"]) for row in ordered]
     for name in LOSSES:
-        values = [float(row[name]) for row in ordered]
-        means = [np.mean(values[max(0, i - RUNNING_MEAN + 1) : i + 1]) for i in range(len(values))]
-        axes.plot(steps, means, label=name.replace("_", " "))
+        axes.plot(*points(rows, name, mean_over=RUNNING_MEAN), label=name.replace("_", " "))
     axes.set(xlabel="optimiser step", ylabel=f"loss, running mean of {RUNNING_MEAN} records", yscale="log")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(CARD / "curve.png", dpi=100)
+    finish(figure, CARD / "curve.png", dpi=100)
     return kept
-
-
-def measure(name: str, options: list[str], data: Path) -> dict:
-    """The metrics of one station, from its file or from a run of `neurips16 evaluate` that makes the file."""
-    path = CARD / f"{name}.json"
-    if not path.exists():
-        command = ["neurips16", "evaluate", "rfcn", *options, "--data", "DATA", "--json"]
-        real = [str(data.absolute()) if word == "DATA" else word for word in command]
-        started = time.monotonic()
-        answer = subprocess.run(
-            [str(Path(sys.executable).parent / real[0]), *real[1:]], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        ).stdout
-        seconds = round(time.monotonic() - started)
-        record = {"command": shlex.join(command), "seconds": seconds, "metrics": json.loads(answer)}
-        path.write_text(json.dumps(record, indent=2) + "\n")
-    return json.loads(path.read_text())
 
 
 def draw_detected(data: Path) -> None:
@@ -134,7 +101,7 @@ def draw_detected(data: Path) -> None:
     names = (data / "ImageSets/Main/test.txt").read_text().split()
     chosen = [data / "JPEGImages" / f"{names[i]}.jpg" for i in np.linspace(0, len(names) - 1, PICTURES).astype(int)]
     places = {ROOT / "clients/tasks/detect/examples/cells.jpg": CARD / "detected.jpg"} | {
-        p: BUILD / p.name for p in chosen
+        p: PICTURES_FOLDER / p.name for p in chosen
     }
     images = [read_image(path) for path in places]
     with (
@@ -143,14 +110,14 @@ def draw_detected(data: Path) -> None:
     ):
         labels = client.run(detection_labels())
         answers = client.run(detect_all(images, min_score=0.5))
-    BUILD.mkdir(parents=True, exist_ok=True)
+    PICTURES_FOLDER.mkdir(parents=True, exist_ok=True)
     for path, image, found in zip(places.values(), images, answers, strict=True):
         drawn: Image.Image = draw_detections(image, found, labels)
         drawn.save(path, quality=80)
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """The metrics of all stations side by side."""
+    """The metrics of the checkpoint and the model side by side."""
     columns = [key for key in results["model"] if key not in ("images", "boxes", "dropped")]
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for name, metrics in results.items():

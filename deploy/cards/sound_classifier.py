@@ -11,21 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import yaml
+from recording import CARDS, notes, read_run, timed, write_json
 
-mpl.use("Agg")
-ROOT = Path(__file__).parents[2]
-CARD = ROOT / "serving/cards/sound_classifier"
+CARD = CARDS / "sound_classifier"
 TITLES = {
     "log_mel_svm": "log-mel statistics + linear SVM (scikit-learn)",
     "log_mel_forest": "log-mel statistics + random forest of 500",
@@ -61,18 +55,10 @@ def record_run(run: Path) -> dict:
     """Copy the cross-validation's results; writes ``cross_validation.json`` and ``run.json``."""
     result = json.loads((run / "cross_validation.json").read_text())
     (CARD / "cross_validation.json").write_text(json.dumps(result) + "\n")
-    folders = sorted((run / "all/metrics").iterdir(), key=lambda p: int(p.name.split("_")[1]))
-    config = yaml.safe_load((folders[-1] / "config.yaml").read_text())
-    kept = {
-        "threads": config["threads"],
-        "seed": config["seed_everything"],
-        "model": {k: v for k, v in config["model"].items() if v is not None},
-        "data": {k: v for k, v in config["data"].items() if k != "folder"},
-        "max_steps": config["trainer"]["max_steps"],
-        "checkpoint": max((run / "all").glob("epoch*.ckpt")).name,
-        "seconds": {f"fold {fold['fold']}": fold["seconds"] for fold in result["folds"]},
-    }
-    (CARD / "run.json").write_text(json.dumps(kept, indent=2) + "\n")
+    final = read_run(run / "all")
+    seconds = {f"fold {fold['fold']}": fold["seconds"] for fold in result["folds"]}
+    settings = final.settings(max_steps=final.config["trainer"]["max_steps"], checkpoint=final.checkpoint.name)
+    write_json(CARD / "run.json", {**settings, "seconds": seconds})
     return result
 
 
@@ -82,22 +68,18 @@ def measure(name: str, data: Path) -> dict:
     if not path.exists():
         command = ["neurips16", "evaluate", "sound_classifier", "--baseline", name, "--data", "DATA", "--json"]
         with tempfile.NamedTemporaryFile(suffix=".jsonl") as answers:
-            real = [word.replace("DATA", str(data)) for word in (*command, "--answers", answers.name)]
-            started = time.monotonic()
-            done = subprocess.run(
-                [str(Path(sys.executable).parent / real[0]), *real[1:]], cwd=ROOT, check=True, stdout=subprocess.PIPE
-            )
+            printed, seconds = timed(command, data, "--answers", answers.name)
             rows = [json.loads(line) for line in Path(answers.name).read_text().splitlines()]
         folds: dict[str, list[bool]] = {}
         for row in rows:  # ESC-50's names begin with the fold
             folds.setdefault(row["clip"].split("-")[0], []).append(row["class"] == row["answer"])
         record = {
             "command": shlex.join(command),
-            "seconds": round(time.monotonic() - started),
-            "metrics": json.loads(done.stdout),
+            "seconds": seconds,
+            "metrics": json.loads(printed),
             "folds": {fold: float(np.mean(right)) for fold, right in sorted(folds.items())},
         }
-        path.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(path, record)
     return json.loads(path.read_text())
 
 
@@ -120,7 +102,7 @@ def draw(result: dict) -> None:
 def card(result: dict, baselines: dict[str, dict], run: dict) -> str:
     """The text of the card."""
     rows = ["| | accuracy | deviation over folds |", "|---|---|---|"]
-    rows.append(f"| this model's recipe | {result['accuracy_mean']:.3f} | {result['accuracy_deviation']:.3f} |")
+    rows.append(f"| this model's recipe | {result['accuracy_mean']:.3f} | {result['accuracy_std']:.3f} |")
     for name, record in baselines.items():
         folds = list(record["folds"].values())
         rows.append(f"| {TITLES[name]} | {np.mean(folds):.3f} | {np.std(folds, ddof=1):.3f} |")
@@ -129,13 +111,15 @@ def card(result: dict, baselines: dict[str, dict], run: dict) -> str:
     labels, matrix = result["labels"], np.array(result["confusion"])
     heard = np.diag(matrix) / matrix.sum(1)
     worst = np.argsort(heard, kind="stable")[:3]
-    said = "; ".join(f"{labels[i]} {matrix[i, i]} of {matrix[i].sum()}{_instead(labels, matrix, i)}" for i in worst)
+    worst_heard = "; ".join(
+        f"{labels[i]} {matrix[i, i]} of {matrix[i].sum()}{_instead(labels, matrix, i)}" for i in worst
+    )
     commands = "\n".join(f"    {record['command']}" for record in baselines.values())
     return TEXT.format(
         table="\n".join(rows),
         folds=folds,
         clips=int(matrix.sum()),
-        worst=said,
+        worst=worst_heard,
         steps=run["max_steps"],
         threads=run["threads"],
         minutes=f"{sum(run['seconds'].values()) / 60:.0f}",
@@ -143,7 +127,7 @@ def card(result: dict, baselines: dict[str, dict], run: dict) -> str:
         layers=run["model"].get("layers", "all"),
         checkpoint=run["checkpoint"],
         commands=commands,
-        notes=(CARD / "notes.md").read_text().strip() if (CARD / "notes.md").exists() else "",
+        notes=notes(CARD),
     )
 
 

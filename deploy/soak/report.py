@@ -50,8 +50,8 @@ def write_report(
     for finding in findings:
         flat = {name: value for name, value in finding.figures.items() if not _is_table(value)}
         figures = "; ".join(f"{_words(name)} {_value(value)}" for name, value in flat.items())
-        verdict = "held" if not finding.failures else f"**{len(finding.failures)} failures**"
-        lines.append(f"| {finding.scenario} | {figures} | {verdict} |")
+        outcome = "held" if not finding.failures else f"**{len(finding.failures)} failures**"
+        lines.append(f"| {finding.scenario} | {figures} | {outcome} |")
     for name, table in (figure for finding in findings for figure in finding.figures.items()):
         if _is_table(table):
             lines += ["", f"| {_words(name).rstrip(':')} | |", "|---|---|"]

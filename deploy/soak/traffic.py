@@ -1,4 +1,4 @@
-"""Requests that keep coming: each question once, then drawn; sent by the client of the house, each answer checked."""
+"""Requests that keep coming: each question once, then drawn; sent by our own client, each answer checked."""
 
 from __future__ import annotations
 

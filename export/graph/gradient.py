@@ -115,13 +115,13 @@ def _max_pool(layer: nn.MaxPool2d, gradient: Tensor, before: Tensor, after: Tens
     total = torch.zeros_like(before)
     for row in range(kernel):
         for column in range(kernel):
-            seen = before[
+            window = before[
                 :,
                 :,
                 row : row + stride * (height - 1) + 1 : stride,
                 column : column + stride * (width - 1) + 1 : stride,
             ]
-            chosen = (seen == after).to(gradient.dtype) * (1 - taken)
+            chosen = (window == after).to(gradient.dtype) * (1 - taken)
             taken = taken + chosen
             place = places[row * kernel + column].expand(channels, 1, kernel, kernel)
             spread = F.conv_transpose2d(gradient * chosen, place, None, stride, groups=channels)

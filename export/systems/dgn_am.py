@@ -35,7 +35,7 @@ MODEL = "dgn_am"
 MAX_BATCH_SIZE = 16
 MAX_STEPS = 400  # twice the paper's; it bounds what one request can cost
 FRAMES = 17  # pictures along the way: the first, the last, and every sixteenth part between
-LONGEST_STEP = 100.0
+MAX_STEP_SIZE = 100.0
 OPTIONS = {"seeds": "ascents for each unit (default 4)", "steps": "of each ascent (default 200)"}
 PREFERRED = MetricGate(
     "preferred_activation", 0.5, "weights rounded to FP16 lead the ascent to another place on the same hill"
@@ -66,7 +66,7 @@ class AscentModel(nn.Module):
         """``unit``, ``steps`` and ``seed`` int64 [N, 1], ``step_size`` float32 [N, 1], to the outputs."""
         unit = unit.clamp(0, self.network.hparams.classes - 1)
         steps = steps.clamp(1, MAX_STEPS)
-        step_size = step_size.clamp(0.0, LONGEST_STEP)
+        step_size = step_size.clamp(0.0, MAX_STEP_SIZE)
         start = normal(seed, len(self.network.code_limit))
         due = torch.arange(FRAMES) * steps // (FRAMES - 1)  # [N, F]: steps made before each frame
         if torch.compiler.is_exporting():
@@ -91,10 +91,10 @@ class AscentModel(nn.Module):
             activation = (read[-1] * chosen).sum(1, keepdim=True)
             gradient = run_backward(self.from_codes, made, run_backward(self.from_images, read, chosen))
             shrunk = step_size * (1.0 - i.to(torch.float32) / steps.to(torch.float32))
-            moved = self.network.step(codes, gradient, shrunk.squeeze(1))
+            stepped = self.network.step(codes, gradient, shrunk.squeeze(1))
             frames = torch.where((due == i)[:, :, None, None, None], to_bytes(made[-1])[:, None], frames)
             trace = torch.where(places == i, activation, trace)
-            return i + 1, torch.where(i < steps, moved, codes), frames, trace
+            return i + 1, torch.where(i < steps, stepped, codes), frames, trace
 
         nothing = to_bytes(run_forward(self.from_codes, start)[-1])[:, None]
         begin = (
@@ -141,7 +141,7 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
             "FP32",
             ("N", 1),
             "length of the first step, as a mean over the code; it falls to zero linearly",
-            range=(0.0, LONGEST_STEP),
+            range=(0.0, MAX_STEP_SIZE),
         ),
         seed_input(),
     )

@@ -1,1 +1,1 @@
-"""Metrics of single systems, the same at every station: a checkpoint, an ONNX file, a server, a baseline."""
+"""Metrics of single systems, the same for a checkpoint, an ONNX file, a server and a baseline."""

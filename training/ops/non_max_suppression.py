@@ -10,7 +10,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurips16.training.layers.boxes import iou_matrix
+
+def areas(boxes: Tensor) -> Tensor:
+    """[..., 4] to [...]; 0 where a box has no width or height."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+
+
+def iou_matrix(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of each pair, [..., A, 4] and [..., B, 4] to [..., A, B]; 0 where nothing overlaps."""
+    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
+    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
+    intersection = (high - low).clamp(min=0).prod(dim=-1)
+    union = areas(first)[..., :, None] + areas(second)[..., None, :] - intersection
+    return torch.where(intersection > 0, intersection / union, torch.zeros_like(intersection))
 
 
 def non_max_suppression(boxes: Tensor, scores: Tensor, iou_threshold: float, score_threshold: float) -> Tensor:

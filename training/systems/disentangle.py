@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.adversarial import AdversarialModule, adam, as_pixels
 from neurips16.training.data.mnist.module import ImageBatch
 from neurips16.training.data.mnist.triples import TripleData
+from neurips16.training.layers.adversarial import AdversarialModule, adam, as_pixels
 from neurips16.training.system import System
 
 HALVINGS = 3  # how often encoder and discriminator halve a map, and the decoder doubles it
@@ -158,8 +158,7 @@ class Disentangle(AdversarialModule):
         discriminator_learning_rate: float = 0.01,
     ):
         super().__init__()
-        self.save_hyperparameters()
-        self.hparams.image_shape = list(image_shape)
+        self.save_plain_hyperparameters()
         self.encoder = Encoder(image_shape, features, specified, unspecified)
         self.decoder = Decoder(image_shape, features, specified, unspecified)
         self.discriminator = Discriminator(image_shape, features, classes)
@@ -175,7 +174,7 @@ class Disentangle(AdversarialModule):
         """The parts of images uint8 [N, C, H, W]."""
         return self.encoder(as_pixels(images, low=-1.0))
 
-    def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
+    def train_batch(self, batch: ImageBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of the discriminator, some of the reader, then one of encoder and decoder."""
         h = self.hparams
         first, second, *others = self.optimizers()
@@ -183,7 +182,7 @@ class Disentangle(AdversarialModule):
         one, two, three = (part.contiguous() for part in images.chunk(3))
         own, _, other = batch.labels.chunk(3)
         parts = self.encoder(images)
-        noise = torch.randn(parts.mean.shape, generator=draws, device=draws.device)
+        noise = torch.randn(parts.mean.shape, generator=generator, device=generator.device)
         z = (parts.mean + torch.exp(0.5 * parts.log_variance) * noise).chunk(3)
         s = parts.specified.chunk(3)
         # The own parts of all three; the two of a class with each other's s; the two of different classes likewise.
@@ -191,17 +190,17 @@ class Disentangle(AdversarialModule):
         made = self.decoder(*(torch.cat(column) for column in zip(*pairs, strict=True))).split([len(one)] * len(pairs))
         exchanged, claimed = torch.cat(made[5:]), torch.cat([other, own])
 
-        with self.turn(first) as losses:
+        with self.manual_step(first) as losses:
             real = self.discriminator(torch.cat([three, one]), claimed)
             discriminator_loss = _against(real, REAL_TARGET) + _against(
                 self.discriminator(exchanged.detach(), claimed), 0.0
             )
             losses.append(discriminator_loss)
         for third in others * READER_STEPS:
-            with self.turn(third) as losses:
+            with self.manual_step(third) as losses:
                 reader_loss = F.cross_entropy(self.reader(parts.mean.detach()), batch.labels)
                 losses.append(reader_loss)
-        with self.turn(second) as losses:
+        with self.manual_step(second) as losses:
             reconstruction = sum(F.mse_loss(a, b) for a, b in zip(made[:3], (one, two, three), strict=True))
             swap = F.mse_loss(made[3], one) + F.mse_loss(made[4], two)
             adversarial = _against(self.discriminator(exchanged, claimed), 1.0)

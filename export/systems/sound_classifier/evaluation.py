@@ -14,7 +14,7 @@ from neurips16.export.systems.sound_classifier.models import MODEL, models
 from neurips16.training.data.audio import read_waveform
 from neurips16.training.data.esc50.reader import Clip, SoundSet, read_sound_set
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
-from neurips16.training.metrics.sound_classification import classification_metrics
+from neurips16.training.metrics.classification import classification_metrics
 from neurips16.training.systems.sound_classifier.baselines import BASELINES, cross_validated
 
 OPTIONS = {"answers": "a file that gets one JSON line for each clip: its name, its class and the one it was given"}

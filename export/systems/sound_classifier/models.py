@@ -40,7 +40,7 @@ class SoundClassifierModel(nn.Module):
         """``waveform`` [N, T] to ``class_probabilities`` [N, C], ``step_probabilities`` [N, S, C], ``step_weights``."""
         steps = self.network(repeated(waveform, SHORTEST_S * SAMPLE_RATE_HZ))
         return {
-            "class_probabilities": steps.clip.softmax(1),
+            "class_probabilities": steps.clip_logits.softmax(1),
             "step_probabilities": steps.scores.transpose(1, 2).softmax(2),
             "step_weights": steps.weights,
         }

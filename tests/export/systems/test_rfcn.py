@@ -79,7 +79,7 @@ def test_the_specification(checkpoint, detection_folder):
         assert not any("norm" in name for name in model.module.state_dict())
 
 
-def test_options_and_stations_that_are_not_there(checkpoint, detection_folder):
+def test_options_and_targets_that_are_not_there(checkpoint, detection_folder):
     evaluate = find_export("rfcn").evaluate
     with pytest.raises(EvaluationError, match="rfcn has no baseline 'knn'"):
         evaluate(Target(baseline="knn"), detection_folder, "test", {})
@@ -102,8 +102,8 @@ class TestExported:
         assert (spec.name, spec.max_batch_size) == ("rfcn", 8)
         report = json.loads((exported.parent / "parity.json").read_text())
         assert report["passed"]
-        stations = {"onnx"} | ({"kernels"} if library_path() else set())
-        assert set(report["runs"]) == stations
+        wanted = {"onnx"} | ({"kernels"} if library_path() else set())
+        assert set(report["runs"]) == wanted
         assert report["metrics"]["onnx"]["map_50"]["allowed_loss"] == 0.005
         ops = {(node.domain, node.op_type) for node in onnx.load(exported).graph.node}
         assert ("neurips16", "PSRoIPool") in ops

@@ -50,7 +50,7 @@ def test_heads_and_features_are_published(exported):
 
 
 @pytest.mark.slow
-def test_the_distance_from_the_teachers_is_the_same_at_both_stations(exported, sound_pairs):
+def test_the_distance_from_the_teachers_is_the_same_for_checkpoint_and_file(exported, sound_pairs):
     _, checkpoint, model = exported
     system = find_export("soundnet")
     before = system.evaluate(Target(checkpoint=checkpoint), sound_pairs, "all", {})

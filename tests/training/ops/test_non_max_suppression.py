@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurips16.training.layers.boxes import iou_matrix
 from neurips16.training.ops import non_max_suppression
+from neurips16.training.ops.non_max_suppression import iou_matrix
 
 
 def greedy(boxes, scores, iou_threshold, score_threshold):

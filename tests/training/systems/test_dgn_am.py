@@ -29,7 +29,7 @@ def trained(mnist_folder):
     network.trainer = SimpleNamespace(datamodule=data)
     losses = []
     for number in range(100):
-        losses.append(network.play(data.draw(number), torch.Generator().manual_seed(number)))
+        losses.append(network.train_batch(data.draw(number), torch.Generator().manual_seed(number)))
         network.batches_done += 1
     return network.eval(), losses
 
@@ -84,5 +84,5 @@ def test_the_alexnet_preset_has_the_papers_shapes():
         assert network.classifier.features(torch.empty(1, 3, 227, 227)).shape == (1, 256, 6, 6)
         images = network.generate(torch.empty(1, 4096))
         assert images.shape == (1, 3, 256, 256)
-        assert network.seen(images).shape == (1, 3, 227, 227)
-        assert network.classifier(network.seen(images)).shape == (1, 1000)
+        assert network.encoder_crop(images).shape == (1, 3, 227, 227)
+        assert network.classifier(network.encoder_crop(images)).shape == (1, 1000)

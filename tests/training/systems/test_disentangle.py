@@ -41,7 +41,7 @@ def test_it_learns_to_swap(mnist_folder):
     network = Disentangle([1, 12, 12], 4, features=4, learning_rate=3e-3, discriminator_learning_rate=3e-3)
     Steps(network)
     data = TripleData(str(mnist_folder), batch_size=16)
-    losses = [network.play(data.draw(n), torch.Generator().manual_seed(n)) for n in range(60)]
+    losses = [network.train_batch(data.draw(n), torch.Generator().manual_seed(n)) for n in range(60)]
     assert losses[-1]["swap"] < 0.5 * losses[0]["swap"]
     assert losses[-1]["reconstruction"] < 0.5 * losses[0]["reconstruction"]
 
@@ -53,6 +53,6 @@ def test_the_unspecified_part_can_be_kept_from_a_reader(mnist_folder):
         network = Disentangle([1, 12, 12], 4, features=4, learning_rate=3e-3, reader_weight=weight)
         Steps(network)
         data = TripleData(str(mnist_folder), batch_size=16)
-        losses = [network.play(data.draw(n), torch.Generator().manual_seed(n)) for n in range(60)]
+        losses = [network.train_batch(data.draw(n), torch.Generator().manual_seed(n)) for n in range(60)]
         told.append(torch.stack([loss["reader_loss"].detach() for loss in losses[-10:]]).mean())
     assert told[1] > 2 * told[0]

@@ -8,7 +8,7 @@ import yaml
 
 from neurips16.training.data.mnist.module import MnistData
 from neurips16.training.system import PRESETS
-from neurips16.training.systems.infogan.network import InfoGAN, agreement, moved
+from neurips16.training.systems.infogan.network import InfoGAN, agreement, random_affine
 
 TINY = {"hidden": 16, "generator_channels": (8, 6), "discriminator_channels": (6, 8), "noise": 6}
 
@@ -74,10 +74,10 @@ def test_codes_become_readable_and_each_player_moves_its_own_weights(mnist_folde
     Steps(network)
     data = MnistData(str(mnist_folder), batch_size=32)
     before = {name: value.clone() for name, value in network.named_parameters()}
-    first = network.play(data.draw(0), torch.Generator().manual_seed(0))
+    first = network.train_batch(data.draw(0), torch.Generator().manual_seed(0))
     assert all(not torch.equal(value, before[name]) for name, value in network.named_parameters() if "weight" in name)
     for number in range(1, 60):
-        last = network.play(data.draw(number), torch.Generator().manual_seed(number))
+        last = network.train_batch(data.draw(number), torch.Generator().manual_seed(number))
     assert first["categorical_information"] < 0.3
     assert last["categorical_information"] > 0.8  # of ln 4 = 1.39
     assert set(last) == {
@@ -102,7 +102,7 @@ def test_agreement_is_the_information_of_one_reading_about_the_other():
 def test_moved_images_stay_in_their_range_and_near_where_they_were():
     images = torch.full((8, 1, 28, 28), -1.0)
     images[:, :, 10:18, 10:18] = 1.0
-    found = moved(images, torch.Generator().manual_seed(0), black=-1.0)
+    found = random_affine(images, torch.Generator().manual_seed(0), black=-1.0)
     assert found.shape == images.shape
     assert found.min() >= -1
     assert found.max() <= 1.0001
@@ -117,7 +117,7 @@ def test_agreement_is_descended_with_the_discriminator(mnist_folder):
     Steps(network)
     data = MnistData(str(mnist_folder), batch_size=32)
     found = [
-        float(network.play(data.draw(number), torch.Generator().manual_seed(number))["agreement"].detach())
+        float(network.train_batch(data.draw(number), torch.Generator().manual_seed(number))["agreement"].detach())
         for number in range(60)
     ]
     assert sum(found[-10:]) > 2 * sum(found[:10])

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from neurips16.training.data.deepmath.batches import Batch, TokenStore, make_batch, neighbour_batches
 from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_definitions, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
+from neurips16.training.resume import batches_left
 
 
 class DeepMathData(lightning.LightningDataModule):
@@ -82,8 +83,8 @@ class DeepMathData(lightning.LightningDataModule):
     @cached_property
     def vocabulary(self) -> list[str]:
         """The tokens of the statements that training sees: conjectures of the training split, and their premises."""
-        seen = np.union1d(self.premises, [c.statement for c in self.conjectures("train")])
-        texts = (self.texts[i] for i in seen)
+        read = np.union1d(self.premises, [c.statement for c in self.conjectures("train")])
+        texts = (self.texts[i] for i in read)
         return character_vocabulary(texts) if self.level == "character" else word_vocabulary(texts, self.min_word_count)
 
     @cached_property
@@ -142,13 +143,11 @@ class _Epoch(IterableDataset):
         self.data = data
 
     def __iter__(self) -> Iterator[Batch]:
-        data, trainer = self.data, self.data.trainer
-        assert trainer is not None  # it asks for the batches
-        epoch = trainer.current_epoch
+        data = self.data
+        assert data.trainer is not None  # it asks for the batches
+        epoch = data.trainer.current_epoch
         data.renew_hard_negatives(epoch)
         rng = np.random.default_rng([data.seed, epoch])
         batches = neighbour_batches(data.conjectures("train"), data.run_length, data.conjectures_per_batch, rng)
-        done = trainer.global_step - epoch * len(batches)  # one optimiser step per batch
-        for i, conjectures in enumerate(batches):
-            if i >= done:
-                yield data.batch(conjectures, negatives=True, rng=np.random.default_rng([data.seed, epoch, i]))
+        for i in batches_left(data.trainer, len(batches)):
+            yield data.batch(batches[i], negatives=True, rng=np.random.default_rng([data.seed, epoch, i]))

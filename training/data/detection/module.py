@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from neurips16.training.data.detection.image_input import MEAN_COLOUR, resize_image
 from neurips16.training.data.detection.reader import DetectionSet, Picture, read_detection_set, read_image
-from neurips16.training.layers.image_input import MEAN_COLOUR, resize_image
+from neurips16.training.resume import batches_left
 
 FLIPS = ("none", "horizontal", "both")
 
@@ -146,8 +147,7 @@ class _Epoch(Sampler):
         rng = np.random.default_rng([data.seed, epoch])
         order = np.resize(rng.permutation(self.pictures), max(size * world, self.pictures))
         sides = rng.choice(data.shorter_sides, size=len(self))
-        done = trainer.global_step * trainer.accumulate_grad_batches - epoch * len(self)
-        for i in range(max(0, done), len(self)):
+        for i in batches_left(trainer, len(self)):
             start = (i * world + trainer.global_rank) * size
             yield [
                 _Request(int(index), int(sides[i]), (data.seed, epoch, start + place))

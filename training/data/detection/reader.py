@@ -3,7 +3,7 @@
 VOC: ``ImageSets/Main/SPLIT.txt``, ``Annotations/NAME.xml``, ``JPEGImages/NAME.jpg``, in the folder itself or in several
 folders of it (VOCdevkit's VOC2007 and VOC2012, whose pictures are then taken together). Its coordinates count pixels
 from 1, both ends inside. COCO: ``annotations/instances_SPLIT*.json``, and the pictures in ``SPLIT*/`` or ``images/``;
-its boxes are (x, y, width, height). Here a box is its edges: see `training/layers/boxes.py`.
+its boxes are (x, y, width, height). Here a box is its edges: see `training/systems/rfcn/boxes.py`.
 """
 
 from __future__ import annotations

@@ -16,13 +16,14 @@ from neurips16.training.data.esc50.augmentation import Augmentation, mixed
 from neurips16.training.data.esc50.reader import Clip, SoundSet, read_clips, read_sound_set
 from neurips16.training.errors import DataError
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ
+from neurips16.training.resume import batches_left
 
 
 class SoundBatch(NamedTuple):
-    """Sounds with the shares of each class in them."""
+    """Sounds with the share of each class in them."""
 
     waveform: Tensor  # float32 [N, T]
-    shares: Tensor  # float32 [N, C], rows sum to 1
+    soft_labels: Tensor  # float32 [N, C], rows sum to 1
 
 
 class Esc50Data(lightning.LightningDataModule):
@@ -80,19 +81,19 @@ class Esc50Data(lightning.LightningDataModule):
         return -(-(self._epoch_size or len(self.train_clips)) // self.batch_size)
 
     def example(self, first: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Training clip ``first``, varied, or mixed with one of another class: a sound [T] and the shares [C]."""
+        """Training clip ``first``, varied, or mixed with one of another class: a sound [T] and the soft_labels [C]."""
         vary, clips = self.augmentation, self.train_clips
         sound = vary.vary(self.train_waveforms[first], SAMPLE_RATE_HZ, rng)
-        shares = np.zeros(len(self.sounds.labels), np.float32)
-        shares[clips[first].label] = 1.0
+        soft_labels = np.zeros(len(self.sounds.labels), np.float32)
+        soft_labels[clips[first].label] = 1.0
         others = [i for i, clip in enumerate(clips) if clip.label != clips[first].label]
         if others and rng.random() < vary.mix:
             second = others[int(rng.integers(len(others)))]
             ratio = float(rng.random())
             other = vary.vary(self.train_waveforms[second], SAMPLE_RATE_HZ, rng)
             sound = mixed(sound, other, ratio, SAMPLE_RATE_HZ)
-            shares[clips[first].label], shares[clips[second].label] = ratio, 1 - ratio
-        return sound, shares
+            soft_labels[clips[first].label], soft_labels[clips[second].label] = ratio, 1 - ratio
+        return sound, soft_labels
 
     def order(self, epoch: int) -> np.ndarray:
         """The training clips of an epoch: each class as often as any other, its clips in a new order."""
@@ -128,8 +129,8 @@ def _whole_clips(clips: list[Clip], classes: int, batch_size: int) -> list[Sound
     for members in groups.values():
         for start in range(0, len(members), batch_size):
             sounds, labels = zip(*members[start : start + batch_size], strict=True)
-            shares = torch.eye(classes)[list(labels)]
-            batches.append(SoundBatch(torch.from_numpy(np.stack(sounds)), shares))
+            soft_labels = torch.eye(classes)[list(labels)]
+            batches.append(SoundBatch(torch.from_numpy(np.stack(sounds)), soft_labels))
     return batches
 
 
@@ -143,14 +144,14 @@ class _Epoch(IterableDataset):
         return self.data.steps_per_epoch
 
     def __iter__(self) -> Iterator[SoundBatch]:
-        data, trainer = self.data, self.data.trainer
-        assert trainer is not None  # it asks for the batches
-        epoch, steps = trainer.current_epoch, data.steps_per_epoch
+        data = self.data
+        assert data.trainer is not None  # it asks for the batches
+        epoch = data.trainer.current_epoch
         order = data.order(epoch)
-        for step in range(max(0, trainer.global_step - epoch * steps), steps):
+        for step in batches_left(data.trainer, data.steps_per_epoch):
             places = range(step * data.batch_size, min((step + 1) * data.batch_size, len(order)))
             examples = [
                 data.example(int(order[place]), np.random.default_rng([data.seed, epoch, place])) for place in places
             ]
-            sounds, shares = zip(*examples, strict=True)
-            yield SoundBatch(torch.from_numpy(np.stack(sounds)), torch.from_numpy(np.stack(shares)))
+            sounds, soft_labels = zip(*examples, strict=True)
+            yield SoundBatch(torch.from_numpy(np.stack(sounds)), torch.from_numpy(np.stack(soft_labels)))

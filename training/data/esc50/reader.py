@@ -31,6 +31,11 @@ class Clip:
     fold: int
     label: int  # counted from 0 within the set
 
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.path.name
+
 
 @dataclass(frozen=True)
 class SoundSet:

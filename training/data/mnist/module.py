@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import lightning
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from neurips16.training.data.mnist.reader import LabelledImages, read_mnist
+from neurips16.training.resume import batches_left
 
 VALIDATION_BATCH = 500
 
@@ -103,8 +104,7 @@ class _Epoch(IterableDataset):
         self.data = data
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        trainer = self.data.trainer
+        trainer, length = self.data.trainer, self.data.epoch_length
         assert trainer is not None  # it asks for the batches
-        done = int(cast(Tensor, trainer.lightning_module.batches_done))
-        for number in range(done, (trainer.current_epoch + 1) * self.data.epoch_length):
-            yield self.data.draw(number)
+        for place in batches_left(trainer, length):
+            yield self.data.draw(trainer.current_epoch * length + place)

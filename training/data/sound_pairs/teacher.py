@@ -20,7 +20,7 @@ FRAMES = "frames.csv"
 SIDE = 224  # pixels; the shorter side is first scaled to 256, as VGG's authors tested
 SHORTER = 256
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet's red, green and blue
-DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
 ROWS_PER_BATCH = 32
 
 
@@ -101,7 +101,7 @@ def _teacher(path: str | Path) -> Callable[[np.ndarray], Iterator[np.ndarray]]:
     def run(pictures: np.ndarray) -> Iterator[np.ndarray]:
         feed = pictures
         if inputs[0].type == "tensor(float)":
-            feed = ((pictures.astype(np.float32) / 255 - MEAN) / DEVIATION).transpose(0, 3, 1, 2)
+            feed = ((pictures.astype(np.float32) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
         answer = session.run(None, {inputs[0].name: np.ascontiguousarray(feed)})[0].astype(np.float32)
         answer = answer.reshape(len(pictures), -1)
         if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= SUM_TOLERANCE):

@@ -25,6 +25,7 @@ from neurips16.training.data.deepmath.batches import Batch, Statements, TokenSto
 from neurips16.training.data.deepmath.module import DeepMathData
 from neurips16.training.data.deepmath.reader import Conjecture, normalise
 from neurips16.training.data.deepmath.tokens import Tokenizer
+from neurips16.training.optimisation import scheduled
 from neurips16.training.system import System, SystemModule, load_module
 from neurips16.training.systems.deepmath.sequence_encoders import (
     ConvolutionalEncoder,
@@ -153,9 +154,7 @@ class DeepMath(SystemModule):
             raise ValueError(f"level is one of {', '.join(LEVELS)}; got {level!r}")
         if encoder not in ENCODERS:
             raise ValueError(f"encoder is one of {', '.join(ENCODERS)}; got {encoder!r}")
-        self.save_hyperparameters()
-        h = self.hparams
-        h.vocabulary, h.channels, h.strides = list(vocabulary), list(channels), list(strides)
+        self.save_plain_hyperparameters()
         size = len(vocabulary) + 1
         # A table of definitions is one, fixed, for both towers; learnt embeddings are each tower's own.
         shared = nn.Embedding(size, embedding_size).requires_grad_(False) if level == "definition" else None
@@ -309,14 +308,7 @@ class DeepMath(SystemModule):
         """Adam, with a linear rise and a cosine fall of the learning rate where they are asked for."""
         h = self.hparams
         optimizer = torch.optim.Adam((p for p in self.parameters() if p.requires_grad), lr=h.learning_rate)
-
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / h.warmup_steps) if h.warmup_steps else 1.0
-            done = min(1.0, step / h.decay_steps) if h.decay_steps else 0.0
-            return rise * 0.5 * (1.0 + float(np.cos(np.pi * done)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(optimizer, warmup_steps=h.warmup_steps, decay_steps=h.decay_steps)
 
     # -- hard negative mining
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neurips16.training.adversarial import AdversarialModule, adam, as_pixels
 from neurips16.training.data.mnist.module import VALIDATION_BATCH, ImageBatch, MnistData
 from neurips16.training.data.mnist.reader import LabelledImages
+from neurips16.training.layers.adversarial import AdversarialModule, adam, as_pixels
 from neurips16.training.system import System
 from neurips16.training.systems.dgn_am.image_classifier import (
     OUTPUTS,
@@ -27,8 +27,8 @@ from neurips16.training.systems.dgn_am.image_classifier import (
     centre,
 )
 
-CODE_DEVIATIONS = 3.0  # a code is clipped to [0, mean + so many standard deviations], unit by unit
-LEAST_GRADIENT = 1e-20  # below this a gradient's mean is taken for zero, and the code stays
+CODE_STDS = 3.0  # a code is clipped to [0, mean + so many standard deviations], unit by unit
+MIN_GRADIENT = 1e-20  # below this a gradient's mean is taken for zero, and the code stays
 
 
 class Ascent(NamedTuple):
@@ -58,9 +58,9 @@ class DGNAM(AdversarialModule):
         classifier_learning_rate: of Adam.
         image_weight: of half the squared error of the pixels, summed over an image.
         feature_weight: of half the squared error of the classifier's last map, summed over an image.
-        adversarial_weight: of the discriminator's verdict.
+        adversarial_weight: of being taken for a real image by the discriminator.
         learning_rate: of Adam, for generator and discriminator.
-        least_loss_ratio: the discriminator rests while its loss is less than this share of the generator's verdict.
+        least_loss_ratio: the discriminator rests while its loss is less than this share of the generator's own.
         decay: the code is multiplied by this after each step of an ascent, which is an L2 penalty.
         step_size: the length of an ascent's first step where none is asked for; the last is next to zero.
     """
@@ -96,10 +96,7 @@ class DGNAM(AdversarialModule):
         super().__init__()
         if output not in OUTPUTS:
             raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
-        self.save_hyperparameters()
-        h = self.hparams
-        for name in [name for name, value in h.items() if isinstance(value, (tuple, list))]:
-            h[name] = [list(item) if isinstance(item, tuple) else item for item in h[name]]  # plain values
+        self.save_plain_hyperparameters()
         channels, side, _ = image_shape
         self.classifier = ImageClassifier(channels, encoder_side or side, convolutions, widths, classes)
         self.generator = CodeGenerator(widths[0], generator_widths, generator_first, generator_stages, output)
@@ -109,7 +106,7 @@ class DGNAM(AdversarialModule):
         self.register_buffer("real_activation", torch.zeros(classes))  # of a class's unit, over images of the class
         self.register_buffer("real_deviation", torch.zeros(classes))
 
-    def seen(self, images: Tensor) -> Tensor:
+    def encoder_crop(self, images: Tensor) -> Tensor:
         """What the classifier sees of images, float32 [N, C, E, E]."""
         return centre(images, self.hparams.encoder_side or self.hparams.image_shape[1])
 
@@ -119,7 +116,7 @@ class DGNAM(AdversarialModule):
 
     def activation(self, codes: Tensor, units: Tensor) -> Tensor:
         """The activations [N] of the units int64 [N] for the images of codes [N, D]: logits, not probabilities."""
-        return self.classifier(self.seen(self.generate(codes))).gather(1, units[:, None]).squeeze(1)
+        return self.classifier(self.encoder_crop(self.generate(codes))).gather(1, units[:, None]).squeeze(1)
 
     def ascend(self, start: Tensor, units: Tensor, *, steps: int, step_size: float | None = None) -> Ascent:
         """Climb each unit's activation from a code, with the published code's step.
@@ -150,13 +147,13 @@ class DGNAM(AdversarialModule):
     def step(self, codes: Tensor, gradient: Tensor, step_size: Tensor) -> Tensor:
         """One step of length ``step_size`` [N] along a gradient [N, D], clipped and decayed."""
         scale = gradient.abs().mean(1, keepdim=True)
-        direction = torch.where(scale > LEAST_GRADIENT, gradient / scale.clamp(min=LEAST_GRADIENT), 0.0)
-        moved = codes + step_size[:, None] * direction
-        return torch.minimum(moved.clamp(min=0.0), self.code_limit) * self.hparams.decay
+        direction = torch.where(scale > MIN_GRADIENT, gradient / scale.clamp(min=MIN_GRADIENT), 0.0)
+        stepped = codes + step_size[:, None] * direction
+        return torch.minimum(stepped.clamp(min=0.0), self.code_limit) * self.hparams.decay
 
     # -- training
 
-    def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
+    def train_batch(self, batch: ImageBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """A step of the classifier; once it is trained, one of the discriminator and one of the generator."""
         if self.batches_done < self.hparams.classifier_batches:
             return self._teach(batch)
@@ -165,8 +162,8 @@ class DGNAM(AdversarialModule):
         return self._invert(batch)
 
     def _teach(self, batch: ImageBatch) -> dict[str, Tensor]:
-        with self.turn(self.optimizers()[0]) as losses:
-            loss = F.cross_entropy(self.classifier(self.seen(as_pixels(batch.images))), batch.labels)
+        with self.manual_step(self.optimizers()[0]) as losses:
+            loss = F.cross_entropy(self.classifier(self.encoder_crop(as_pixels(batch.images))), batch.labels)
             losses.append(loss)
         return {"classifier_loss": loss}
 
@@ -175,18 +172,18 @@ class DGNAM(AdversarialModule):
         h = self.hparams
         real = as_pixels(batch.images)
         with torch.no_grad():
-            features = self.classifier.features(self.seen(real))
+            features = self.classifier.features(self.encoder_crop(real))
             codes = self.classifier.code(features)
         made = self.generate(codes)
 
         self.toggle_optimizer(third)
-        verdict = _against(self.discriminator(made, codes), real=True)
+        adversarial_loss = _against(self.discriminator(made, codes), real=True)
         image_loss = 0.5 * F.mse_loss(made, real, reduction="sum") / len(real)
-        made_features = self.classifier.features(self.seen(made))
+        made_features = self.classifier.features(self.encoder_crop(made))
         feature_loss = 0.5 * F.mse_loss(made_features, features, reduction="sum") / len(real)
         third.zero_grad()
         self.manual_backward(
-            h.image_weight * image_loss + h.feature_weight * feature_loss + h.adversarial_weight * verdict
+            h.image_weight * image_loss + h.feature_weight * feature_loss + h.adversarial_weight * adversarial_loss
         )
         third.step()
         self.untoggle_optimizer(third)
@@ -195,7 +192,7 @@ class DGNAM(AdversarialModule):
         discriminator_loss = _against(self.discriminator(real, codes), real=True) + _against(
             self.discriminator(made.detach(), codes), real=False
         )
-        if discriminator_loss >= h.least_loss_ratio * verdict.detach():
+        if discriminator_loss >= h.least_loss_ratio * adversarial_loss.detach():
             second.zero_grad()
             self.manual_backward(discriminator_loss)
             second.step()
@@ -203,7 +200,7 @@ class DGNAM(AdversarialModule):
         return {
             "image_loss": image_loss,
             "feature_loss": feature_loss,
-            "adversarial_loss": verdict,
+            "adversarial_loss": adversarial_loss,
             "discriminator_loss": discriminator_loss,
         }
 
@@ -213,11 +210,11 @@ class DGNAM(AdversarialModule):
         codes = []
         for start in range(0, len(data), VALIDATION_BATCH):
             images = torch.tensor(data.images[start : start + VALIDATION_BATCH], device=self.device)
-            codes.append(self.classifier.encode(self.seen(as_pixels(images.permute(0, 3, 1, 2)))))
+            codes.append(self.classifier.encode(self.encoder_crop(as_pixels(images.permute(0, 3, 1, 2)))))
         every = torch.cat(codes)
         labels = torch.tensor(data.labels, device=self.device)
         own = self.classifier.head(every).gather(1, labels[:, None]).squeeze(1)
-        self.code_limit.copy_(every.mean(0) + CODE_DEVIATIONS * every.std(0))
+        self.code_limit.copy_(every.mean(0) + CODE_STDS * every.std(0))
         for unit in range(len(self.real_activation)):
             of_class = own[labels == unit]
             self.real_activation[unit], self.real_deviation[unit] = of_class.mean(), of_class.std()
@@ -225,7 +222,7 @@ class DGNAM(AdversarialModule):
     def validation_step(self, batch: ImageBatch, batch_index: int) -> None:
         """The classifier's error, and the squared error of images that were made from their codes."""
         real = as_pixels(batch.images)
-        codes = self.classifier.encode(self.seen(real))
+        codes = self.classifier.encode(self.encoder_crop(real))
         wrong = (self.classifier.head(codes).argmax(1) != batch.labels).float().mean()
         error = F.mse_loss(self.generate(codes), real)
         self.log_dict({"val_classifier_error": wrong, "val_image_error": error}, prog_bar=True, batch_size=len(real))

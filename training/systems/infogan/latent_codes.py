@@ -69,13 +69,13 @@ class LatentCodes(nn.Module):
         """Numbers by which a recogniser describes the codes: logits, means, and log-variances where it says them."""
         return sum(self.categorical) + self.continuous * (1 if self.fixed_deviation else 2)
 
-    def sample(self, count: int, draws: torch.Generator) -> Codes:
+    def sample(self, count: int, generator: torch.Generator) -> Codes:
         """Codes from their priors."""
-        device = draws.device
-        noise = torch.rand(count, self.noise, generator=draws, device=device) * 2 - 1
-        columns = [torch.randint(size, (count,), generator=draws, device=device) for size in self.categorical]
-        uniform = torch.rand(count, self.uniform, generator=draws, device=device) * 2 - 1
-        gaussian = torch.randn(count, self.gaussian, generator=draws, device=device)
+        device = generator.device
+        noise = torch.rand(count, self.noise, generator=generator, device=device) * 2 - 1
+        columns = [torch.randint(size, (count,), generator=generator, device=device) for size in self.categorical]
+        uniform = torch.rand(count, self.uniform, generator=generator, device=device) * 2 - 1
+        gaussian = torch.randn(count, self.gaussian, generator=generator, device=device)
         categories = torch.stack(columns, 1) if columns else noise.new_empty((count, 0), dtype=torch.int64)
         return Codes(noise, categories, torch.cat([uniform, gaussian], 1))
 

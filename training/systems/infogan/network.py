@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.adversarial import AdversarialModule, adam, as_pixels, initialise, statistics_kept
 from neurips16.training.data.mnist.module import ImageBatch, MnistData
+from neurips16.training.layers.adversarial import AdversarialModule, adam, as_pixels, initialise, statistics_kept
 from neurips16.training.metrics.assignment import assignment_error, best_assignment
 from neurips16.training.system import System
 from neurips16.training.systems.infogan.latent_codes import Information, LatentCodes
@@ -171,10 +171,7 @@ class InfoGAN(AdversarialModule):
         super().__init__()
         if output not in OUTPUTS:
             raise ValueError(f"output is one of {', '.join(OUTPUTS)}; got {output!r}")
-        self.save_hyperparameters()
-        h = self.hparams
-        for name in [name for name, value in h.items() if isinstance(value, tuple)]:
-            h[name] = list(h[name])  # as plain values they can be read back without running code
+        self.save_plain_hyperparameters()
         self.codes = LatentCodes(categorical, uniform, gaussian, noise, fixed_deviation=fixed_deviation)
         self.generator = Generator(self.codes.size, image_shape, hidden, generator_channels, generator_strides, output)
         self.discriminator = Discriminator(
@@ -195,13 +192,13 @@ class InfoGAN(AdversarialModule):
 
     # -- training
 
-    def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
+    def train_batch(self, batch: ImageBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of the discriminator with the recogniser, then one of the generator (equation 6)."""
         first, second = self.optimizers()
         real = as_pixels(batch.images, low=self.black)
-        codes = self.codes.sample(len(real), draws)
+        codes = self.codes.sample(len(real), generator)
         generated = self.generator(self.codes.join(codes))
-        with self.turn(first) as losses:
+        with self.manual_step(first) as losses:
             real_logits, real_read = self.discriminator(real)
             with statistics_kept(self.discriminator):
                 logits, read = self.discriminator(generated.detach())
@@ -210,10 +207,10 @@ class InfoGAN(AdversarialModule):
             agreed: dict[str, Tensor] = {}
             if self.hparams.agreement_weight:
                 with statistics_kept(self.discriminator):
-                    _, moved_read = self.discriminator(moved(real, draws, black=self.black))
-                agreed["agreement"] = self._agreement(real_read, moved_read)
+                    _, changed_read = self.discriminator(random_affine(real, generator, black=self.black))
+                agreed["agreement"] = self._agreement(real_read, changed_read)
                 losses += [-self.hparams.agreement_weight * agreed["agreement"]]
-        with self.turn(second) as losses:
+        with self.manual_step(second) as losses:
             with statistics_kept(self.discriminator):
                 logits, read = self.discriminator(generated)
             generator_loss = _against(logits, real=True)  # non-saturating
@@ -226,8 +223,8 @@ class InfoGAN(AdversarialModule):
             **agreed,
         }
 
-    def _agreement(self, read: Tensor, moved_read: Tensor) -> Tensor:
-        pairs = zip(self.codes.split(read)[0], self.codes.split(moved_read)[0], strict=True)
+    def _agreement(self, read: Tensor, changed_read: Tensor) -> Tensor:
+        pairs = zip(self.codes.split(read)[0], self.codes.split(changed_read)[0], strict=True)
         return torch.stack([agreement(F.softmax(a, 1), F.softmax(b, 1)) for a, b in pairs]).sum()
 
     def weighted(self, information: Information) -> Tensor:
@@ -283,10 +280,10 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
     return (joint * (joint.log() - margin.log()[:, None] - margin.log()[None, :])).sum()
 
 
-def moved(images: Tensor, draws: torch.Generator, *, black: float) -> Tensor:
+def random_affine(images: Tensor, generator: torch.Generator, *, black: float) -> Tensor:
     """Images [N, C, H, W], each turned (up to 15°), scaled (up to a tenth), sheared and shifted (up to a twelfth)."""
     reach = torch.tensor([0.26, 0.1, 0.1, 0.15, 0.17, 0.17], device=images.device)
-    steps = (torch.rand(len(images), 6, generator=draws, device=images.device) * 2 - 1) * reach
+    steps = (torch.rand(len(images), 6, generator=generator, device=images.device) * 2 - 1) * reach
     angle, wide, high, shear, right, down = steps.unbind(1)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     rows = [(1 + wide) * cosine, shear - sine, right, sine, (1 + high) * cosine, down]

@@ -9,7 +9,6 @@ Proposals and detector are trained together, on the proposals that are hardest a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,13 +17,15 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neurips16.training.data.detection.image_input import normalise_colours, resize_image
 from neurips16.training.data.detection.module import DetectionBatch, DetectionData
 from neurips16.training.data.detection.reader import Picture, read_image
-from neurips16.training.layers.boxes import clip, decode, encode, iou_matrix
-from neurips16.training.layers.image_input import normalise_colours, resize_image
 from neurips16.training.metrics.detection import Found, detection_metrics
 from neurips16.training.ops import non_max_suppression, ps_roi_pool
+from neurips16.training.ops.non_max_suppression import iou_matrix
+from neurips16.training.optimisation import scheduled
 from neurips16.training.system import System, SystemModule
+from neurips16.training.systems.rfcn.boxes import clip, decode, encode
 from neurips16.training.systems.rfcn.region_proposals import Proposals, RegionProposals, sample, start_small
 from neurips16.training.systems.rfcn.resnet import ResNet, load_imagenet_weights
 
@@ -136,10 +137,7 @@ class RFCN(SystemModule):
             )
         if len(classes) * proposals < MAX_DETECTIONS:
             raise ValueError(f"classes times proposals must reach {MAX_DETECTIONS}, got {len(classes)} x {proposals}")
-        self.save_hyperparameters()
-        h = self.hparams
-        h.classes, h.milestones = list(classes), list(milestones)
-        h.anchor_scales, h.anchor_ratios = list(anchor_scales), list(anchor_ratios)
+        self.save_plain_hyperparameters()
         self.backbone = ResNet(
             depth, width, norm, atrous=atrous, stride_in_1x1=stride_in_1x1, frozen_stages=frozen_stages
         )
@@ -322,15 +320,8 @@ class RFCN(SystemModule):
         else:
             groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
             optimizer = torch.optim.AdamW(groups, lr=h.learning_rate, weight_decay=h.weight_decay)
-
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / h.warmup_steps) if h.warmup_steps else 1.0
-            if h.decay_steps:
-                return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / h.decay_steps)))
-            return rise * 0.1 ** sum(step >= milestone for milestone in h.milestones)
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        milestones = () if h.decay_steps else h.milestones
+        return scheduled(optimizer, warmup_steps=h.warmup_steps, decay_steps=h.decay_steps, milestones=milestones)
 
 
 SYSTEM = System(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.layers.boxes import clip, decode, encode, iou_matrix
 from neurips16.training.ops import non_max_suppression
+from neurips16.training.ops.non_max_suppression import iou_matrix
+from neurips16.training.systems.rfcn.boxes import clip, decode, encode
 
 BASE_SIZE = 16  # pixels: the anchor of scale 1, and the stride
 NEGATIVE, IGNORED, POSITIVE = 0, -1, 1
@@ -106,8 +107,8 @@ class RegionProposals(nn.Module):
         deltas = _rows(F.pad(deltas, (0, 0, 0, self.before_nms)), best)
         anchors = F.pad(anchors, (0, 0, 0, self.before_nms))[best]
         boxes = clip(decode(deltas, anchors), sizes)
-        least = self.min_size * scales.flip(-1)[:, None]  # [N, 1, 2] as width, height
-        large = (boxes[..., 2:] - boxes[..., :2] >= least).all(dim=-1)
+        min_sides = self.min_size * scales.flip(-1)[:, None]  # [N, 1, 2] as width, height
+        large = (boxes[..., 2:] - boxes[..., :2] >= min_sides).all(dim=-1)
         scores = torch.where(large, scores, NOTHING)
         keep = non_max_suppression(boxes, scores[:, None], self.iou_threshold, 0.5 * NOTHING)[:, 0]
         scores, best = torch.where(keep, scores, NOTHING).topk(self.after_nms, dim=1)

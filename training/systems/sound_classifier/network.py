@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neurips16.training.data.audio import read_waveform
 from neurips16.training.data.esc50.module import Esc50Data, SoundBatch
+from neurips16.training.data.esc50.reader import Clip, read_sound_set
 from neurips16.training.layers.soundnet_layers import SAMPLE_RATE_HZ, SoundNetTrunk, initialise, repeated
+from neurips16.training.optimisation import scheduled
 from neurips16.training.system import (
     CHECKPOINT_KEY,
+    Folds,
     System,
     SystemModule,
     is_checkpoint,
@@ -29,7 +33,7 @@ from neurips16.training.systems.soundnet.network import load_soundnet
 
 HEADS = ("end_to_end", "svm")
 SHORTEST_S = 5  # shorter sounds are repeated to this, a clip of ESC-50
-_LEAST_WEIGHT = 1e-6  # of a silent step, so that the steps of a sound that is all silence count alike
+_MIN_STEP_WEIGHT = 1e-6  # of a silent step, so that the steps of a sound that is all silence count alike
 
 
 class StepScores(NamedTuple):
@@ -39,9 +43,9 @@ class StepScores(NamedTuple):
     weights: Tensor  # [N, S]: how much each step has to say in the clip's mean
 
     @property
-    def clip(self) -> Tensor:
+    def clip_logits(self) -> Tensor:
         """The weighted mean over the steps, [N, C]."""
-        weights = self.weights + _LEAST_WEIGHT
+        weights = self.weights + _MIN_STEP_WEIGHT
         return (self.scores * weights[:, None, :]).sum(2) / weights.sum(1, keepdim=True)
 
 
@@ -93,8 +97,7 @@ class SoundClassifier(SystemModule):
             raise ValueError(f"head is one of {', '.join(HEADS)}; got {head!r}")
         if head == "svm" and trunk_weights is None:
             raise ValueError("head 'svm' needs --model.trunk_weights: features that something has learnt")
-        self.save_hyperparameters()
-        self.hparams.labels, self.hparams.svm_c = list(labels), list(svm_c)
+        self.save_plain_hyperparameters()
         self.trunk = SoundNetTrunk(depth, width, layers)
         initialise(self.trunk, initialisation)
         self.dropout = nn.Dropout(dropout)
@@ -122,7 +125,7 @@ class SoundClassifier(SystemModule):
     @torch.no_grad()
     def probabilities(self, waveform: Tensor) -> Tensor:
         """Sounds of any length (short ones repeated) to probabilities [N, C]."""
-        return self(repeated(waveform, SHORTEST_S * SAMPLE_RATE_HZ)).clip.softmax(1)
+        return self(repeated(waveform, SHORTEST_S * SAMPLE_RATE_HZ)).clip_logits.softmax(1)
 
     # -- training
 
@@ -136,8 +139,8 @@ class SoundClassifier(SystemModule):
         if not self.automatic_optimization:
             self._gather(batch)
             return None
-        logits = self(batch.waveform).clip
-        loss = F.cross_entropy(logits, batch.shares)
+        logits = self(batch.waveform).clip_logits
+        loss = F.cross_entropy(logits, batch.soft_labels)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
 
@@ -145,8 +148,10 @@ class SoundClassifier(SystemModule):
     def _gather(self, batch: SoundBatch) -> None:
         self.trunk.eval()
         features = self.trunk(batch.waveform).transpose(1, 2)  # [N, S, D]
-        weights = self._weights(batch.waveform) + _LEAST_WEIGHT
-        self._gathered.append((features.cpu().numpy(), weights.cpu().numpy(), batch.shares.argmax(1).cpu().numpy()))
+        weights = self._weights(batch.waveform) + _MIN_STEP_WEIGHT
+        self._gathered.append(
+            (features.cpu().numpy(), weights.cpu().numpy(), batch.soft_labels.argmax(1).cpu().numpy())
+        )
         self.optimizers().step()  # changes nothing: it counts, and a run is saved by its steps
 
     def on_train_epoch_end(self) -> None:
@@ -165,9 +170,9 @@ class SoundClassifier(SystemModule):
 
     def validation_step(self, batch: SoundBatch, batch_index: int) -> None:
         """Loss and accuracy over whole clips of the held-out fold."""
-        logits, size = self(batch.waveform).clip, len(batch.waveform)
-        accuracy = (logits.argmax(1) == batch.shares.argmax(1)).float().mean()
-        loss = F.cross_entropy(logits, batch.shares)
+        logits, size = self(batch.waveform).clip_logits, len(batch.waveform)
+        accuracy = (logits.argmax(1) == batch.soft_labels.argmax(1)).float().mean()
+        loss = F.cross_entropy(logits, batch.soft_labels)
         self.log_dict({"val_accuracy": accuracy, "val_loss": loss}, prog_bar=True, batch_size=size)
 
     def configure_optimizers(self) -> Any:
@@ -181,14 +186,7 @@ class SoundClassifier(SystemModule):
             [{"params": matrices, "weight_decay": h.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=h.learning_rate,
         )
-
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / h.warmup_steps) if h.warmup_steps else 1.0
-            done = min(1.0, step / h.decay_steps) if h.decay_steps else 0.0
-            return rise * 0.5 * (1.0 + float(np.cos(np.pi * done)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(optimizer, warmup_steps=h.warmup_steps, decay_steps=h.decay_steps)
 
 
 def trunk_state(path: str, trunk: SoundNetTrunk) -> dict[str, Tensor]:
@@ -210,9 +208,16 @@ def trunk_state(path: str, trunk: SoundNetTrunk) -> dict[str, Tensor]:
     return {name: theirs[name] for name in own}
 
 
+def classify(module: SoundClassifier, clip: Clip) -> int:
+    """The label that a network gives a clip as a whole."""
+    waveform = torch.from_numpy(read_waveform(clip.path, SAMPLE_RATE_HZ))[None]
+    return int(module.probabilities(waveform).argmax())
+
+
 SYSTEM = System(
     name="sound_classifier",
     module=SoundClassifier,
     data=Esc50Data,
     links=(("labels", "labels"), ("held_out_fold", "held_out_fold")),
+    folds=Folds(read_sound_set, classify),
 )

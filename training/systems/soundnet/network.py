@@ -56,10 +56,7 @@ class SoundNet(SystemModule):
         scene_labels: Sequence[str] | None = None,
     ):
         super().__init__()
-        self.save_hyperparameters()
-        self.hparams.object_labels, self.hparams.scene_labels = (
-            None if labels is None else list(labels) for labels in (object_labels, scene_labels)
-        )
+        self.save_plain_hyperparameters()
         self.trunk = SoundNetTrunk(depth, width)
         head = HEADS[depth]
         self.objects, self.scenes = (

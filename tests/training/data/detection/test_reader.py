@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from neurips16.training.data.detection.image_input import MEAN_COLOUR, resize_image
 from neurips16.training.data.detection.module import DetectionData, _flipped, _jittered
 from neurips16.training.data.detection.reader import read_detection_set
 from neurips16.training.errors import DataError
-from neurips16.training.layers.image_input import MEAN_COLOUR, resize_image
 
 
 def test_voc_s_boxes_become_edges(detection_folder):
@@ -142,7 +142,12 @@ def test_jitter_stays_within_pixels():
 
 def loader(data, *, epoch=0, step=0):
     data.trainer = SimpleNamespace(
-        current_epoch=epoch, global_step=step, world_size=1, global_rank=0, accumulate_grad_batches=1
+        lightning_module=None,
+        current_epoch=epoch,
+        global_step=step,
+        world_size=1,
+        global_rank=0,
+        accumulate_grad_batches=1,
     )
     return data.train_dataloader()
 

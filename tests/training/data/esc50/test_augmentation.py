@@ -20,9 +20,9 @@ def test_nothing_asked_for_changes_nothing():
 def test_crops_have_their_length_and_lie_within_what_is_heard():
     sound = np.zeros(5 * RATE, np.float32)
     sound[RATE : 3 * RATE] = np.linspace(0.1, 0.2, 2 * RATE)
-    draws, starts = rng(), set()
+    generator, starts = rng(), set()
     for _ in range(20):
-        crop = Augmentation(crop_s=1.0).vary(sound, RATE, draws)
+        crop = Augmentation(crop_s=1.0).vary(sound, RATE, generator)
         assert crop.shape == (RATE,)
         assert crop.min() >= 0.1  # not of the silence around it
         starts.add(float(crop[0]))
@@ -34,10 +34,10 @@ def test_crops_have_their_length_and_lie_within_what_is_heard():
 
 def test_speed_changes_pitch_within_its_bounds():
     tone = np.sin(2 * np.pi * 500 * np.arange(4 * RATE) / RATE).astype(np.float32)
-    draws = rng()
+    generator = rng()
     pitches = []
     for _ in range(30):
-        crop = Augmentation(crop_s=1.0, speed=1.25).vary(tone, RATE, draws)
+        crop = Augmentation(crop_s=1.0, speed=1.25).vary(tone, RATE, generator)
         assert crop.shape == (RATE,)
         pitches.append(np.abs(np.fft.rfft(crop)).argmax())  # of 1 s: hertz
     assert min(pitches) >= 399
@@ -47,8 +47,8 @@ def test_speed_changes_pitch_within_its_bounds():
 
 def test_gain_and_sign():
     sound = np.full(1000, 0.1, np.float32)
-    draws = rng()
-    gains = [Augmentation(gain_db=6, flip=True).vary(sound, RATE, draws)[0] / 0.1 for _ in range(50)]
+    generator = rng()
+    gains = [Augmentation(gain_db=6, flip=True).vary(sound, RATE, generator)[0] / 0.1 for _ in range(50)]
     assert min(gains) < 0 < max(gains)
     assert 0.5 < min(map(abs, gains)) < 0.7
     assert 1.5 < max(map(abs, gains)) < 2.0

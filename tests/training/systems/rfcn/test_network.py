@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from neurips16.training.data.detection.image_input import resize_image
 from neurips16.training.data.detection.module import DetectionData, collate
 from neurips16.training.data.detection.reader import read_detection_set, read_image
-from neurips16.training.layers.image_input import resize_image
 from neurips16.training.metrics.detection import detection_metrics
 from neurips16.training.run import run_training
 from neurips16.training.system import load_module, read_checkpoint

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurips16.training.layers.boxes import areas, clip, decode, encode, iou_matrix
+from neurips16.training.ops.non_max_suppression import areas, iou_matrix
+from neurips16.training.systems.rfcn.boxes import clip, decode, encode
 from neurips16.training.systems.rfcn.region_proposals import (
     IGNORED,
     NEGATIVE,

@@ -44,8 +44,10 @@ def _save(module, path):
 
 def test_the_clips_score_is_the_weighted_mean_of_the_steps():
     scores = torch.tensor([[[1.0, 3.0, 100.0], [0.0, 2.0, -100.0]]])
-    assert StepScores(scores, torch.tensor([[1.0, 1.0, 0.0]])).clip[0].tolist() == pytest.approx([2, 1], abs=1e-3)
-    silent = StepScores(scores, torch.zeros(1, 3)).clip[0]
+    assert StepScores(scores, torch.tensor([[1.0, 1.0, 0.0]])).clip_logits[0].tolist() == pytest.approx(
+        [2, 1], abs=1e-3
+    )
+    silent = StepScores(scores, torch.zeros(1, 3)).clip_logits[0]
     assert silent.tolist() == pytest.approx([104 / 3, -98 / 3], rel=1e-4)  # all silent: all count alike
 
 
@@ -60,7 +62,7 @@ def test_silence_behind_a_sound_has_no_vote():
     assert steps.weights[0, -3:].max() < 1e-6
     even = _model().eval()(padded)
     assert torch.equal(even.weights, torch.ones_like(even.weights))
-    assert not torch.allclose(even.clip, steps.clip, atol=1e-3)
+    assert not torch.allclose(even.clip_logits, steps.clip_logits, atol=1e-3)
     torch.testing.assert_close(even.scores, steps.scores)
 
 
@@ -87,12 +89,12 @@ def test_short_sounds_are_repeated_and_any_length_is_answered():
 def test_the_loss_wants_the_shares():
     model = _model()
     model.log = lambda *a, **k: None
-    waveform, shares = torch.randn(2, 30_000), torch.tensor([[0.3, 0.7, 0.0], [0.0, 0.0, 1.0]])
+    waveform, soft_labels = torch.randn(2, 30_000), torch.tensor([[0.3, 0.7, 0.0], [0.0, 0.0, 1.0]])
     torch.manual_seed(1)
-    loss = model.training_step(SoundBatch(waveform, shares), 0)
+    loss = model.training_step(SoundBatch(waveform, soft_labels), 0)
     torch.manual_seed(1)
-    logs = model(waveform).clip.log_softmax(1)
-    assert loss.item() == pytest.approx(-(shares * logs).sum(1).mean().item(), rel=1e-5)
+    logs = model(waveform).clip_logits.log_softmax(1)
+    assert loss.item() == pytest.approx(-(soft_labels * logs).sum(1).mean().item(), rel=1e-5)
     loss.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
@@ -145,7 +147,7 @@ def test_cross_validation_measures_each_fold_on_a_network_that_has_not_seen_it(s
     assert np.sum(results["confusion"]) == 18 == results["metrics"]["clips"]
     accuracies = [fold["accuracy"] for fold in results["folds"]]
     assert results["accuracy_mean"] == pytest.approx(np.mean(accuracies))
-    assert results["accuracy_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert results["accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1))
     assert results == json.loads((tmp_path / "cross_validation.json").read_text())
     for fold in results["folds"]:
         assert all(row["clip"].startswith(f"{fold['fold']}-") for row in fold["clips"])
@@ -160,7 +162,7 @@ def test_cross_validation_measures_each_fold_on_a_network_that_has_not_seen_it(s
 
 
 def test_systems_without_folds_are_refused(sound_folder, tmp_path):
-    with pytest.raises(UnknownSystemError, match="deepmath has no folds"):
+    with pytest.raises(UnknownSystemError, match="the data of deepmath have no folds"):
         cross_validate("deepmath", "small", sound_folder, tmp_path)
 
 

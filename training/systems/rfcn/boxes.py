@@ -12,21 +12,7 @@ import torch
 from torch import Tensor
 
 DELTA_STD = (0.1, 0.1, 0.2, 0.2)  # by which regression targets are divided, so that they are of order 1
-LARGEST_LOG_SCALE = math.log(1000 / 16)  # a wild guess must not overflow
-
-
-def areas(boxes: Tensor) -> Tensor:
-    """[..., 4] to [...]; 0 where a box has no width or height."""
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
-
-
-def iou_matrix(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of each pair, [..., A, 4] and [..., B, 4] to [..., A, B]; 0 where nothing overlaps."""
-    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
-    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
-    intersection = (high - low).clamp(min=0).prod(dim=-1)
-    union = areas(first)[..., :, None] + areas(second)[..., None, :] - intersection
-    return torch.where(intersection > 0, intersection / union, torch.zeros_like(intersection))
+MAX_LOG_SCALE = math.log(1000 / 16)  # a wild guess must not overflow
 
 
 def encode(boxes: Tensor, references: Tensor) -> Tensor:
@@ -42,7 +28,7 @@ def decode(deltas: Tensor, references: Tensor) -> Tensor:
     deltas = deltas * deltas.new_tensor(DELTA_STD)
     reference_size = references[..., 2:] - references[..., :2]
     centre = references[..., :2] + 0.5 * reference_size + deltas[..., :2] * reference_size
-    size = reference_size * deltas[..., 2:].clamp(max=LARGEST_LOG_SCALE).exp()
+    size = reference_size * deltas[..., 2:].clamp(max=MAX_LOG_SCALE).exp()
     return torch.cat([centre - 0.5 * size, centre + 0.5 * size], dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""How well sounds are named: accuracy, and which class is taken for which."""
+"""How well examples are classified: accuracy, and which class is taken for which."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurips16.training.adversarial import as_pixels, statistics_kept
+from neurips16.training.layers.adversarial import as_pixels, statistics_kept
 from neurips16.training.run import run_training
 from neurips16.training.system import load_module, read_checkpoint
 

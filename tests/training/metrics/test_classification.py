@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from neurips16.training.metrics.sound_classification import classification_metrics, confusion_matrix
+from neurips16.training.metrics.classification import classification_metrics, confusion_matrix
 
 
 def test_by_hand():

@@ -19,7 +19,7 @@ class AdversarialModule(SystemModule, ABC):
     """A module that steps its optimisers itself and counts its batches.
 
     The count is in the checkpoint: a resumed run goes on with the next batch, and draws the noise that an undisturbed
-    one would have drawn. `play` does the work of one batch.
+    one would have drawn. `train_batch` does the work of one batch.
     """
 
     batches_done: Tensor  # int64 []
@@ -30,23 +30,23 @@ class AdversarialModule(SystemModule, ABC):
         self.register_buffer("batches_done", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
-    def play(self, batch: ImageBatch, draws: torch.Generator) -> dict[str, Tensor]:
+    def train_batch(self, batch: ImageBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """One step of each player; the losses to log.
 
         Args:
             batch: of the data module.
-            draws: on this module's device, seeded by the number of the batch.
+            generator: on this module's device, seeded by the number of the batch.
         """
 
     def training_step(self, batch: ImageBatch, batch_index: int) -> None:
-        """See `play`."""
-        draws = torch.Generator(self.device).manual_seed(int(self.batches_done))
-        losses = self.play(batch, draws)
+        """See `train_batch`."""
+        generator = torch.Generator(self.device).manual_seed(int(self.batches_done))
+        losses = self.train_batch(batch, generator)
         self.batches_done += 1
         self.log_dict({f"train_{name}": value.detach() for name, value in losses.items()}, prog_bar=True)
 
     @contextlib.contextmanager
-    def turn(self, optimizer: LightningOptimizer) -> Iterator[list[Tensor]]:
+    def manual_step(self, optimizer: LightningOptimizer) -> Iterator[list[Tensor]]:
         """One optimiser's turn: whatever losses are put into the list are summed and descended at the end."""
         self.toggle_optimizer(optimizer)
         losses: list[Tensor] = []

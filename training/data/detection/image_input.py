@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Of ImageNet in RGB, 0 to 255: torchvision's weights were trained with these. The authors' Caffe weights read BGR
-# and are not divided by a deviation.
+# and are not divided by a standard deviation.
 MEAN_COLOUR = (123.675, 116.28, 103.53)
-COLOUR_DEVIATION = (58.395, 57.12, 57.375)
+COLOUR_STD = (58.395, 57.12, 57.375)
 
 
 def resize_image(image: Tensor, shorter_side: int, longest_side: int) -> tuple[Tensor, Tensor]:
@@ -38,6 +38,6 @@ def resize_image(image: Tensor, shorter_side: int, longest_side: int) -> tuple[T
 
 
 def normalise_colours(image: Tensor) -> Tensor:
-    """Pixels [N, 3, H, W] from 0 to 255 to values of mean 0 and deviation 1 over ImageNet."""
-    mean, deviation = image.new_tensor(MEAN_COLOUR), image.new_tensor(COLOUR_DEVIATION)
-    return (image - mean[:, None, None]) / deviation[:, None, None]
+    """Pixels [N, 3, H, W] from 0 to 255 to values of mean 0 and standard deviation 1 over ImageNet."""
+    mean, std = image.new_tensor(MEAN_COLOUR), image.new_tensor(COLOUR_STD)
+    return (image - mean[:, None, None]) / std[:, None, None]
