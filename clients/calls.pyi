@@ -14,6 +14,7 @@ from neurips16.clients.tasks.classify_sound.calls import SoundClassification
 from neurips16.clients.tasks.detect.calls import Detection
 from neurips16.clients.tasks.draw_states.calls import DrawnStates
 from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
+from neurips16.clients.tasks.linear_landscape.calls import LinearLandscape
 from neurips16.clients.tasks.novelty.calls import Novelty
 from neurips16.clients.tasks.rank_premises.calls import PremiseRanking
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
@@ -22,6 +23,26 @@ from neurips16.clients.tasks.rank_premises.statements import Statement
 def method_signature(operation: Callable[..., Any]) -> inspect.Signature: ...
 
 class TaskCalls:
+    def choose_actions(
+        self, observations: np.ndarray, goals: np.ndarray, *, timeout_s: float | None = None
+    ) -> np.ndarray:
+        """The action that promises most on the way to each goal, int64 [N]; observations and goals are integers [N].
+
+        Raises:
+            InvalidInputError: they are no whole numbers, or not equally many.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    def choose_goals(self, observations: np.ndarray, *, timeout_s: float | None = None) -> np.ndarray:
+        """The goal that promises most, int64 [N], for each of the observations, integers [N].
+
+        Raises:
+            InvalidInputError: the observations are no whole numbers, one for each row.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     def classify_image(
         self, image: ImageSource, *, model: str, top_k: int | None = None, timeout_s: float | None = None
     ) -> list[ImageClass]:
@@ -183,6 +204,22 @@ class TaskCalls:
         """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
         ...
 
+    def linear_landscape(
+        self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, *, timeout_s: float | None = None
+    ) -> LinearLandscape:
+        """Loss, gradient and global minimum of a chain of matrices.
+
+        Args:
+            weights: [d_k, d_{k-1}], the first layer's first.
+            x: [m, d_0], a sample in each row.
+            y: [m, d_K].
+
+        Raises:
+            InvalidInputError: the shapes do not fit, a number is infinite or none, or the chain is too long.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     def load(self, model: str, *, timeout_s: float | None = None) -> None:
         """Load a model of the server's repository, or load it again where its files have changed. For admins.
 
@@ -314,6 +351,26 @@ class TaskCalls:
         ...
 
 class AsyncTaskCalls:
+    async def choose_actions(
+        self, observations: np.ndarray, goals: np.ndarray, *, timeout_s: float | None = None
+    ) -> np.ndarray:
+        """The action that promises most on the way to each goal, int64 [N]; observations and goals are integers [N].
+
+        Raises:
+            InvalidInputError: they are no whole numbers, or not equally many.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    async def choose_goals(self, observations: np.ndarray, *, timeout_s: float | None = None) -> np.ndarray:
+        """The goal that promises most, int64 [N], for each of the observations, integers [N].
+
+        Raises:
+            InvalidInputError: the observations are no whole numbers, one for each row.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     async def classify_image(
         self, image: ImageSource, *, model: str, top_k: int | None = None, timeout_s: float | None = None
     ) -> list[ImageClass]:
@@ -475,6 +532,22 @@ class AsyncTaskCalls:
         self, first: Any, second: Any, *, steps: int = 8, timeout_s: float | None = None
     ) -> np.ndarray:
         """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
+        ...
+
+    async def linear_landscape(
+        self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, *, timeout_s: float | None = None
+    ) -> LinearLandscape:
+        """Loss, gradient and global minimum of a chain of matrices.
+
+        Args:
+            weights: [d_k, d_{k-1}], the first layer's first.
+            x: [m, d_0], a sample in each row.
+            y: [m, d_K].
+
+        Raises:
+            InvalidInputError: the shapes do not fit, a number is infinite or none, or the chain is too long.
+            UnexpectedReplyError: the server's model is another.
+        """
         ...
 
     async def load(self, model: str, *, timeout_s: float | None = None) -> None:

@@ -8,4 +8,5 @@ TASK = Task(
     group="Decisions",
     models=("gibbs_sampler",),
     calls={"draw_states": "calls:draw_states"},
+    examples=("mixing-time example:pyramid:8 --lazy --picture {output}/pyramid.png",),
 )

@@ -21,7 +21,7 @@ from neurips16.training.systems.gibbs.sampler import SCANS, sample
 PAPER = "Scan Order in Gibbs Sampling: Models in Which it Matters and Bounds on How Much (He et al., NIPS 2016)"
 MODEL = "gibbs_sampler"
 MAX_BATCH_SIZE = 16
-MOST_SWEEPS = 10_000  # with the burn-in's as many again: they bound what one request can cost
+MOST_SWEEPS = 2000  # with the burn-in's as many again: they bound what one request can cost
 COUNTED = Tolerance(1e-12, 1e-12, "counts are equal; FP64 rounds their means in another order")
 
 
