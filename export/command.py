@@ -13,8 +13,10 @@ SystemArgument = Annotated[str, typer.Argument(help="The system, such as deepmat
 
 def export(
     system: SystemArgument,
-    checkpoint: Annotated[Path, typer.Option(help="What `neurips16 train` left.")],
     repository: Annotated[Path, typer.Option(help="The model repository that gets the next version.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="What `neurips16 train` left; none for a method without training.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="The data set: parity on its inputs, and the task's own metric.")
     ] = None,

@@ -22,7 +22,7 @@ POLL_S = 0.2  # from one look at a server to the next
 
 def run_export(
     system_name: str,
-    checkpoint: Path,
+    checkpoint: Path | None,
     repository: Path,
     *,
     data: Path | None = None,
@@ -33,7 +33,7 @@ def run_export(
 
     Args:
         system_name: a system that can be exported.
-        checkpoint: of that system.
+        checkpoint: of that system; None for a method without training.
         repository: gets the next version of each model.
         data: the data set's folder; with it the parity check reads real inputs and the task's metric is compared
             between the checkpoint and the exported files.
@@ -44,18 +44,21 @@ def run_export(
         The published version folders.
 
     Raises:
-        ExportError: nothing of this system is exported.
+        ExportError: nothing of this system is exported; or it needs a checkpoint and none is given, or has none.
         ParityError: what was exported is not what was trained; the text lists every difference.
     """
     system = find_export(system_name)
     if system.models is None:
         raise ExportError(f"nothing of {system_name} is exported: it is evaluated, see `neurips16 evaluate`")
+    if system.trained != (checkpoint is not None):
+        needs = "comes from a checkpoint: give --checkpoint FILE" if system.trained else "has no training: leave it out"
+        raise ExportError(f"{system_name} {needs}")
     models = list(system.models(checkpoint, data))
     with tempfile.TemporaryDirectory(prefix="neurips16-export-") as folder:
         # Laid out like a repository, since the models of a system are evaluated together.
         files = [Path(folder) / model.spec.name / "1" / MODEL_FILE for model in models]
         reports = [_export(model, file, inline=inline) for model, file in zip(models, files, strict=True)]
-        if data is not None or not system.needs_data:
+        if checkpoint is not None and (data is not None or not system.needs_data):
             _compare_metrics(system, checkpoint, files[0], data, models, reports)
         for report in reports:
             report.raise_if_failed()
@@ -101,8 +104,10 @@ def evaluate_target(
     """The metrics of a system for a target.
 
     Raises:
-        EvaluationError: the system needs a data set, and none is given.
+        EvaluationError: the system has no metrics, or needs a data set and none is given.
     """
+    if system.evaluate is None:
+        raise EvaluationError(f"{system.name} has no metric of its own: there is nothing to measure")
     if data is None and system.needs_data:
         raise EvaluationError(f"{system.name} is measured on a data set: give --data FOLDER")
     return system.evaluate(target, data, split, options)
