@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -14,7 +14,7 @@ from neurips16.clients.protocol.command_options import JsonOption, Server, asks_
 
 if TYPE_CHECKING:
     from neurips16.clients.protocol.operation import Stream
-    from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
+    from neurips16.clients.tasks.rank_premises.calls import Method, PremiseRanking, RankedPremise
     from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")
@@ -201,7 +201,9 @@ def _ranked(
             "name the premises: either --premises FILE or --index INDEX, or a conjecture's file that has axioms"
         )
     with server.client() as client:
-        stream = client.stream(operation(goal, candidates, top_k=top_k, for_proof=for_proof, method=method))
+        stream = client.stream(
+            operation(goal, candidates, top_k=top_k, for_proof=for_proof, method=cast("Method", method))
+        )
         ranking = _with_progress(stream, to_encode)
     if ranking.conjecture_truncated:
         _note(
