@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format docs stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -11,7 +11,7 @@ demo: $(VENV)/.demo ## Serve the shipped models on a real Triton and run every t
 	@$(BIN)/python deploy/demo/run.py
 
 test: $(VENV)/.dev ## Run every test that this machine can run; a skip says why
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check .
@@ -45,7 +45,7 @@ fuzz: $(VENV)/.dev ## Bytes that nobody should send, to every reader; FUZZ_ARGS=
 	@PYTHONPATH=deploy $(BIN)/python -m fuzz $(FUZZ_ARGS)
 
 # Not after .dev, which would install the old versions first.
-lock: ## Resolve anew and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
+lock: ## Resolve again and write the hashes; LOCK_ARGS="--upgrade numpy" raises a version
 	@test -f $(VENV)/.dev || deploy/setup.sh $(VENV) dev
 	@$(BIN)/python deploy/lock.py $(LOCK_ARGS)
 
@@ -61,37 +61,29 @@ image-digests: ## Ask the registries for the digests of the images in deploy/ (n
 bench-peers: $(VENV)/.dev ## Measure our server beside others, which it installs under build/peers
 	@$(BIN)/python deploy/peers/bench.py
 
-ops: $(VENV)/.dev ## Build the native libraries anew; a missing compiler or header is an error
+ops: $(VENV)/.dev ## Build the native libraries; a missing compiler or header is an error
 	@deploy/onnxruntime_headers.sh $(VENV)
 	@NEURIPS16_NATIVE=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/neurips16 doctor
 
-# -s, or pytest keeps the sanitizers' report to itself. The server is not built with them: its order of libraries, and
-# containers that cross into it, are none of ours.
-SANITIZE := $(CURDIR)/build/sanitize
-SANITIZED_TESTS := $(BIN)/python -m pytest -q -s -p no:cacheprovider
-BACKEND_TESTS := tests/serving/test_backend.py tests/serving/test_backend_features.py
-sanitize: $(VENV)/.dev ## Kernels and backend under AddressSanitizer and UBSan, the backend under ThreadSanitizer, and fuzzed
-	@for kind in address,undefined thread; do \
-		cmake -S . -B $(SANITIZE)/$$kind -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_NATIVE=ON -DNEURIPS16_CUDA=OFF \
-			-DNEURIPS16_SANITIZE=$$kind >/dev/null && cmake --build $(SANITIZE)/$$kind || exit 1; \
-	done
-	@NEURIPS16_OPS_LIBRARY=$(SANITIZE)/address,undefined/libneurips16_ops.so NEURIPS16_REQUIRE_OPS=1 \
-		ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
-		$(SANITIZED_TESTS) tests/export/ops -k "native or Native or kernel"
-	@NEURIPS16_BACKEND_LIBRARY=$(SANITIZE)/address,undefined/backends/onnxruntime/libtriton_onnxruntime.so \
-		NEURIPS16_SERVER_PRELOAD="$$(c++ -print-file-name=libasan.so):$$(c++ -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:detect_container_overflow=0:alloc_dealloc_mismatch=0 \
-		$(SANITIZED_TESTS) $(BACKEND_TESTS)
-	@NEURIPS16_BACKEND_LIBRARY=$(SANITIZE)/thread/backends/onnxruntime/libtriton_onnxruntime.so \
-		NEURIPS16_SERVER_PRELOAD="$$(c++ -print-file-name=libtsan.so)" \
-		TSAN_OPTIONS=exitcode=0:ignore_noninstrumented_modules=1:suppressions=$(CURDIR)/deploy/thread_sanitizer.txt \
-		$(SANITIZED_TESTS) $(BACKEND_TESTS)
+# -s, or pytest keeps the sanitizers' report to itself.
+SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so
+sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSan
+	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_NATIVE=ON -DNEURIPS16_CUDA=OFF \
+		-DNEURIPS16_SANITIZE=address,undefined
+	@cmake --build build/sanitize --target neurips16_ops
+	@NEURIPS16_OPS_LIBRARY=$(SANITIZED) NEURIPS16_REQUIRE_OPS=1 ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+		$(BIN)/python -m pytest -q -s -p no:cacheprovider tests/export/ops -k "native or Native or kernel"
+
+docs: $(VENV)/.dev ## The documentation, into build/docs; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "==> build/docs/index.html"
 
 gpu-check: $(VENV)/.dev ## On a machine with an NVIDIA GPU: kernels, shipped models, Triton and their speed; a dated report
 	@$(BIN)/python deploy/gpu/check.py
 
-# A stamp is made anew when what it installs has changed; the native libraries are a part of the installation.
+# A stamp is made again when what it installs has changed; the native libraries are a part of the installation.
 NATIVE := $(wildcard $(foreach kind,cc cu h,export/ops/*.$(kind) export/ops/*/*.$(kind)) serving/triton/*.cc \
 	serving/backends/onnxruntime/*)
 

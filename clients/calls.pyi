@@ -16,7 +16,7 @@ from neurips16.clients.tasks.draw_states.calls import DrawnStates
 from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
 from neurips16.clients.tasks.linear_landscape.calls import LinearLandscape
 from neurips16.clients.tasks.novelty.calls import Novelty
-from neurips16.clients.tasks.rank_premises.calls import PremiseRanking
+from neurips16.clients.tasks.rank_premises.calls import Method, PremiseRanking
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
 from neurips16.clients.tasks.rank_premises.statements import Statement
 
@@ -136,16 +136,16 @@ class TaskCalls:
         ...
 
     def embed(
-        self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
+        self, statements: Sequence[str | Statement], *, side: str = "premise", timeout_s: float | None = None
     ) -> np.ndarray:
         """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
 
         Args:
             statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
-            model: ``premise_encoder`` or ``conjecture_encoder``.
+            side: as what: "premise" or "conjecture".
 
         Raises:
-            InvalidInputError: a statement cannot be used, or no encoder has this name.
+            InvalidInputError: a statement cannot be used, or there is no such side.
         """
         ...
 
@@ -287,9 +287,10 @@ class TaskCalls:
         *,
         top_k: int | None = None,
         for_proof: bool = False,
+        method: Method = "hybrid",
         timeout_s: float | None = None,
     ) -> PremiseRanking:
-        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+        """The premises by how useful each looks for a proof of the conjecture, best first.
 
         Args:
             conjecture: ``fof(name, role, formula).`` or a bare formula.
@@ -297,6 +298,8 @@ class TaskCalls:
             top_k: how many to return; all, if None.
             for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
                 index that holds a statement of its name, that statement and all after it, which may be proved with it.
+            method: "network", what the model has learnt; "neighbours", what shares rare symbols with the conjecture or
+                was needed, as far as the index knows, to prove what does; "hybrid", the sum of both.
 
         Emits `Encoded` while premises are encoded.
 
@@ -464,16 +467,16 @@ class AsyncTaskCalls:
         ...
 
     async def embed(
-        self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
+        self, statements: Sequence[str | Statement], *, side: str = "premise", timeout_s: float | None = None
     ) -> np.ndarray:
         """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
 
         Args:
             statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
-            model: ``premise_encoder`` or ``conjecture_encoder``.
+            side: as what: "premise" or "conjecture".
 
         Raises:
-            InvalidInputError: a statement cannot be used, or no encoder has this name.
+            InvalidInputError: a statement cannot be used, or there is no such side.
         """
         ...
 
@@ -617,9 +620,10 @@ class AsyncTaskCalls:
         *,
         top_k: int | None = None,
         for_proof: bool = False,
+        method: Method = "hybrid",
         timeout_s: float | None = None,
     ) -> PremiseRanking:
-        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+        """The premises by how useful each looks for a proof of the conjecture, best first.
 
         Args:
             conjecture: ``fof(name, role, formula).`` or a bare formula.
@@ -627,6 +631,8 @@ class AsyncTaskCalls:
             top_k: how many to return; all, if None.
             for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
                 index that holds a statement of its name, that statement and all after it, which may be proved with it.
+            method: "network", what the model has learnt; "neighbours", what shares rare symbols with the conjecture or
+                was needed, as far as the index knows, to prove what does; "hybrid", the sum of both.
 
         Emits `Encoded` while premises are encoded.
 

@@ -84,6 +84,11 @@ def _commands() -> dict[str, _Command]:
     return found
 
 
+def command_line() -> typer.Typer:
+    """The whole command with every sub-command that can be imported here."""
+    return _application(_commands(), "")
+
+
 def _application(found: dict[str, _Command], asked: str) -> typer.Typer:
     app = typer.Typer(
         name="neurips16", help=_SUMMARY, cls=_InOrder, no_args_is_help=True, pretty_exceptions_enable=False

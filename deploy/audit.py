@@ -44,7 +44,7 @@ def locked(lock: Path = LOCK) -> dict[str, str]:
     lines = [line.split()[0] for line in lock.read_text().splitlines() if "==" in line and not line.startswith("#")]
     versions = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
     if not versions:
-        raise AuditError(f"{lock} pins nothing: make it anew with `make lock`")
+        raise AuditError(f"{lock} pins nothing: make it again with `make lock`")
     return versions
 
 

@@ -3,7 +3,7 @@
     python deploy/lock.py [--upgrade NAME ...]
 
 pip resolves the extras of pyproject.toml and what builds the wheel. A version in constraints.txt is kept as long as it
-fits; to raise one, change its line there, or name it with ``--upgrade``. Written anew are
+fits; to raise one, change its line there, or name it with ``--upgrade``. Written again are
 
 * ``constraints.txt``: the versions, for `pip install -c constraints.txt '.[clients]'` and the like;
 * ``requirements/dev.txt``, ``requirements/demo.txt``: the same versions with the SHA-256 of each wheel that fits x86-64
@@ -127,7 +127,7 @@ def written(pins: Collection[Pin]) -> str:
 
 def main() -> None:
     """Resolve, ask for the hashes, write."""
-    parser = argparse.ArgumentParser(description="Write the exact versions and their hashes anew.")
+    parser = argparse.ArgumentParser(description="Write the exact versions and their hashes again.")
     parser.add_argument("--upgrade", nargs="*", default=[], metavar="NAME", help="packages to take the newest of")
     names = {canonicalize_name(name) for name in parser.parse_args().upgrade}
     client = PyPISimple(**({"endpoint": os.environ["PIP_INDEX_URL"]} if os.environ.get("PIP_INDEX_URL") else {}))

@@ -41,7 +41,7 @@ def open_model(path: str | Path) -> Any:
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}") from error
     if any(entry.key == _SESSION_OPTIONS for entry in model.metadata_props):
-        raise SpecError(f"{path} carries session options ({_SESSION_OPTIONS!r} metadata): save it anew without them")
+        raise SpecError(f"{path} carries session options ({_SESSION_OPTIONS!r} metadata): save it again without them")
     for message in _messages(model):
         if message.DESCRIPTOR.name == "NodeProto" and message.op_type == _COMPILED:
             raise SpecError(f"{path} has a node {_COMPILED!r}, which is a compiled program: give the model itself")
@@ -55,6 +55,8 @@ def open_model(path: str | Path) -> Any:
 
 def _check_external(path: Path, external: dict[str, str]) -> None:
     """Hold what a tensor says of its weights against the file that it names. ONNX Runtime looks, too, not all of it."""
+    if any(not isinstance(part, str) for part in (*external, *external.values())):  # bytes that are no UTF-8
+        raise ExternalDataError(f"{path} says in bytes that are no text where it keeps weights: save it again in one")
     location, folder = external.get("location", ""), path.parent.resolve()
     try:
         named = folder / location
@@ -65,17 +67,17 @@ def _check_external(path: Path, external: dict[str, str]) -> None:
     if not within or _MEMORY_ADDRESS in location:
         raise ExternalDataError(
             f"{path} keeps weights in {location[:200]!r}, which leads out of its folder: a model reads from its own "
-            "folder only; save it anew in one file"
+            "folder only; save it again in one file"
         )
     if size is None:
-        raise ExternalDataError(f"{path} keeps weights in {location[:200]!r}, which is no file: save it anew in one")
+        raise ExternalDataError(f"{path} keeps weights in {location[:200]!r}, which is no file: save it again in one")
     numbers = [external.get(key) or "0" for key in ("offset", "length")]
     if any(not (number.isascii() and number.isdecimal() and len(number) < 20) for number in numbers) or (
         sum(map(int, numbers)) > size
     ):
         raise ExternalDataError(
             f"{path} keeps weights at offset {numbers[0][:40]!r} and length {numbers[1][:40]!r} of {location[:200]!r}, "
-            f"which has {size} bytes: save it anew in one file"
+            f"which has {size} bytes: save it again in one file"
         )
 
 

@@ -32,7 +32,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 
 _CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and never gives back what a long input took
-    "cudnn_conv_algo_search": "HEURISTIC",  # the default searches anew for every new input shape, for seconds
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default searches again for every new input shape, for seconds
     "use_tf32": "0",  # a product of TF32 keeps ten bits: not what a comparison with torch is about
 }
 _LOG_ERRORS_ONLY = 3

@@ -268,9 +268,8 @@ def model_file(path: Path, system: str, name: str) -> tuple[Path, ModelSpec]:
     """
     try:
         spec = read_spec(path)
-    except (OSError, SpecError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise EvaluationError(f"{path} is no model that can be measured: {reason}") from error
+    except SpecError as error:
+        raise EvaluationError(f"this is no model that can be measured: {error}") from error
     if spec.system != system:
         raise EvaluationError(f"{path} is {spec.name!r}, of the system {spec.system!r}; expected a model of {system!r}")
     if spec.name == name:

@@ -116,7 +116,7 @@ class TestOnTriton:
 
     def test_the_gpu_check_walks_through_it(self, stateful_model, server, soak) -> None:
         said = soak.check.Report()
-        row = soak.check.check_model(NAME, stateful_model.path, server.url, soak.check.CPU, 0.05, said)
+        row = soak.check.check_model(NAME, stateful_model.path, server.url, soak.check.CPU, 0.05, said, ())
         assert not said.failures
         assert row.startswith(f"| `{NAME}` | ")
 
@@ -129,7 +129,7 @@ class TestOnTriton:
                 constant.CopyFrom(onnx.numpy_helper.from_array(np.float32(0.75).reshape(constant.dims), constant.name))
         onnx.save(model, tmp_path / "other.onnx")
         said = soak.check.Report()
-        soak.check.check_model(NAME, tmp_path / "other.onnx", server.url, soak.check.CPU, 0.05, said)
+        soak.check.check_model(NAME, tmp_path / "other.onnx", server.url, soak.check.CPU, 0.05, said, ())
         assert any("over gRPC" in failure for failure in said.failures)
         shutil.rmtree(tmp_path)
 

@@ -57,4 +57,4 @@ def cross_validate(
 
 
 for _command in (train, cross_validate):
-    _command.context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}  # type: ignore[attr-defined]
+    setattr(_command, "context_settings", {"allow_extra_args": True, "ignore_unknown_options": True})  # noqa: B010

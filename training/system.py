@@ -33,7 +33,9 @@ CHECKPOINT_KEY = "neurips16"
 class FoldedSet(Protocol):
     """A data set that is divided into folds of its own."""
 
-    labels: Sequence[str]
+    @property
+    def labels(self) -> Sequence[str]:
+        """The names of the classes."""
 
     @property
     def folds(self) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from neurips16.clients.media.limits import SOUND_VARIABLE, max_sound_s
+from neurips16.clients.media.sound_parts import CutOffError, sound_parts
 from neurips16.clients.protocol.errors import InvalidAudioError, InvalidInputError
 
 BLOCK_FRAMES = 1 << 17  # 3 s at 44.1 kHz
@@ -39,23 +40,27 @@ def sound_blocks(
         InvalidAudioError: it cannot be read or decoded, is cut off, empty, too long, or holds what is no sound.
         InvalidInputError: an array comes without its rate.
     """
-    import soxr
-
     if isinstance(audio, np.ndarray):
         if sample_rate_hz is None:
             raise InvalidInputError("an array does not say its rate: give sample_rate_hz")
-        rate, frames, where = sample_rate_hz, _array_blocks(audio), "the array"
+        where, parts = "the array", iter([(sample_rate_hz, _array_blocks(audio))])
     elif isinstance(audio, bytes):
-        rate, frames, where = *_file_blocks(io.BytesIO(audio), "the sound", len(audio), max_sound_s(max_s)), "the sound"
+        where = "the sound"
+        parts = _file_parts(memoryview(audio), where, max_sound_s(max_s))
     else:
-        path = Path(audio)
-        if not path.is_file():
-            raise InvalidAudioError(f"{path} is {'no file' if path.exists() else 'not there'}")
-        rate, frames, where = *_file_blocks(path, str(path), path.stat().st_size, max_sound_s(max_s)), str(path)
-    if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
-        raise InvalidAudioError(f"{where} has {rate} samples a second, expected {RATES_HZ[0]} to {RATES_HZ[1]}")
+        where = str(audio)
+        parts = _path_parts(Path(audio), max_sound_s(max_s))
+    for rate, blocks in parts:
+        if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+            raise InvalidAudioError(f"{where} has {rate} samples a second, expected {RATES_HZ[0]} to {RATES_HZ[1]}")
+        yield from _resampled(rate, blocks, target_rate_hz, where)
+
+
+def _resampled(rate: int, blocks: Iterator[np.ndarray], target_rate_hz: int, where: str) -> Iterator[np.ndarray]:
+    import soxr
+
     resampler = None if rate == target_rate_hz else soxr.ResampleStream(rate, target_rate_hz, 1, dtype="float32")
-    for block in frames:
+    for block in blocks:
         mono = block.mean(axis=1, dtype=np.float32)
         _check(mono, where)
         if resampler is not None:
@@ -95,53 +100,77 @@ def _array_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield ((part - offset) / scale).astype(np.float32).reshape(len(part), -1)
 
 
-def _file_blocks(source: Path | io.BytesIO, where: str, size: int, most_s: float) -> tuple[int, Iterator[np.ndarray]]:
-    """A file's rate, and its parts, [frames, channels] each. The file is opened now and read later."""
+def _path_parts(path: Path, most_s: float) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    if not path.is_file():
+        raise InvalidAudioError(f"{path} is {'no file' if path.exists() else 'not there'}")
+    try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    except OSError as error:
+        raise InvalidAudioError(f"{path} cannot be read as audio: {error.strerror}") from error
+    yield from _file_parts(memoryview(data), str(path), most_s)
+
+
+def _file_parts(data: memoryview, where: str, most_s: float) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """The parts of a file, one after the other: the rate of each, and its blocks, [frames, channels] each."""
     import soundfile
 
-    if size == 0:
+    class Forward(soundfile.SoundFile):
+        """Read from its start to its end: soundfile would seek after each block, which FLAC does by looking about."""
+
+        def seekable(self) -> bool:
+            return False
+
+    if not len(data):
         raise InvalidAudioError(f"{where} is empty: a file of 0 bytes")
     try:
-        file = soundfile.SoundFile(source)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise InvalidAudioError(f"{where} cannot be read as audio: {_reason(error)}") from error
+        parts, is_bound = sound_parts(data)
+    except CutOffError as error:
+        raise InvalidAudioError(f"{where} is cut off: {error}") from error
+    heard_s = 0.0  # of the parts before
 
-    def check(frames: int) -> None:
-        if frames > most_s * file.samplerate:
+    def check(seconds: float) -> None:
+        if heard_s + seconds > most_s:
             raise InvalidAudioError(
-                f"{where} has {frames / file.samplerate:.0f} s of sound or more, the limit is {most_s:g} s: cut it up, "
-                f"or set {SOUND_VARIABLE}"
+                f"{where} has {heard_s + seconds:.0f} s of sound or more, the limit is {most_s:g} s: cut it up, or set "
+                f"{SOUND_VARIABLE}"
             )
 
-    if file.format in _EXACT_LENGTHS:  # before any of it is sent
+    for part in parts:
         try:
-            check(file.frames)
-        except InvalidAudioError:
-            file.close()
-            raise
-
-    def parts() -> Iterator[np.ndarray]:
-        read, block = 0, min(BLOCK_FRAMES, max(1, BLOCK_SAMPLES // file.channels))
+            file = Forward(part)
+        except Exception as error:  # whatever the header makes libsndfile and its reader raise
+            raise InvalidAudioError(f"{where} cannot be read as audio: {_reason(error)}") from error
+        read = 0
         with file:
-            while True:
-                try:
-                    part = file.read(block, dtype="float32", always_2d=True)
-                except soundfile.SoundFileError as error:
-                    raise InvalidAudioError(
-                        f"{where} is damaged or cut off after {read / file.samplerate:.2f} s: {_reason(error)}"
-                    ) from error
-                if not len(part):
-                    break
-                read += len(part)
-                check(read)
-                yield part
-            if read < file.frames and file.format in _EXACT_LENGTHS:
+            is_exact = file.format in _EXACT_LENGTHS and not is_bound
+            if is_exact:  # before any of it is sent
+                check(file.frames / file.samplerate)
+            block = min(BLOCK_FRAMES, max(1, BLOCK_SAMPLES // file.channels))
+
+            def blocks(file=file, block=block, before_s=heard_s) -> Iterator[np.ndarray]:
+                nonlocal read
+                while True:
+                    try:
+                        samples = file.read(block, dtype="float32", always_2d=True)
+                    except soundfile.SoundFileError as error:
+                        raise InvalidAudioError(
+                            f"{where} is damaged or cut off after {before_s + read / file.samplerate:.2f} s: "
+                            f"{_reason(error)}"
+                        ) from error
+                    if not len(samples):
+                        return
+                    read += len(samples)
+                    check(read / file.samplerate)
+                    yield samples
+
+            yield file.samplerate, blocks()
+            if is_exact and read < file.frames:
                 raise InvalidAudioError(
                     f"{where} is cut off: it holds {read / file.samplerate:.2f} s of the "
                     f"{file.frames / file.samplerate:.2f} s that it promises"
                 )
-
-    return file.samplerate, parts()
+            heard_s += read / file.samplerate
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Union
@@ -29,7 +31,9 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "PA": 4, "LA": 4, "La": 4, **dict.fromke
 # What a decoder holds of each pixel beside Pillow's own: the coefficients of a JPEG in several scans, the planes of a
 # JPEG 2000 in 32 bits, the canvases of an animation format, the whole of a TIFF that is one strip.
 _DECODER_BYTES = {"JPEG": 6, "MPO": 6, "JPEG2000": 32, "WEBP": 12, "TIFF": 4, "GIF": 1, "AVIF": 12, "HEIF": 12}
-_ORIENTATION = 0x0112  # EXIF: how the stored rows have to be turned, and what does so to an array
+_ORIENTATION = 0x0112  # EXIF: how the stored rows have to be turned
+_EXIF_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # types of EXIF in which a small number can stand
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -65,15 +69,15 @@ def read_image(source: ImageSource, *, max_bytes: int | None = None) -> np.ndarr
     name = file if isinstance(file, str) else "the image"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half of its own bound
+            warnings.simplefilter("ignore")  # of half of its bound of pixels, and of metadata, which is passed over
             with Image.open(file, formats=_readable()) as opened:
                 # A camera's MPO holds previews behind the picture; several frames of any other kind are a question.
                 frames = getattr(opened, "n_frames", 1)
                 if frames > 1 and opened.format != "MPO":
                     raise InvalidImageError(f"{name} has {frames} frames: save the one that you mean as an image")
                 _check_memory(opened, name, max_image_bytes(max_bytes))
-                return _to_rgb(opened, name, opened.getexif().get(_ORIENTATION, 1))
-    except InvalidImageError:
+                return _to_rgb(opened, name, _orientation(opened))
+    except (InvalidImageError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise InvalidImageError(f"{name} does not exist") from error
@@ -81,7 +85,7 @@ def read_image(source: ImageSource, *, max_bytes: int | None = None) -> np.ndarr
         raise InvalidImageError(f"{name} is no image of a known format") from error
     except Image.DecompressionBombError as error:
         raise InvalidImageError(f"{name} has too many pixels ({error}): make it smaller, or cut it up") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises where a file is damaged
+    except Exception as error:  # where a file is damaged Pillow raises anything, struct.error and TypeError as well
         raise InvalidImageError(f"{name} cannot be read as an image: {error}") from error
 
 
@@ -106,6 +110,51 @@ def _check_memory(image: Any, name: str, limit: int) -> None:
         )
 
 
+def _orientation(image: Any) -> int:
+    """How the stored rows have to be turned, 1 to 8.
+
+    Pillow reads all of EXIF for that, and fails where any of it is not as it should be.
+    """
+    if image.format == "TIFF":  # Pillow turns it itself when it decodes
+        return 1
+    exif = image.info.get("exif")
+    if exif is None and (text := image.info.get("Raw profile type exif")) is not None:  # as ImageMagick writes PNG
+        exif = _unhexed(text)
+    if isinstance(exif, bytes) and (found := _exif_orientation(exif.removeprefix(b"Exif\0\0"))):
+        return found
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        xmp = image.info.get(name, b"")
+        if match := _XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp):
+            return int(match[1])
+    return 1
+
+
+def _exif_orientation(exif: bytes) -> int | None:
+    """The orientation in the first directory, None where there is none that makes sense."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return None
+    try:
+        (place,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, place)
+        for entry in range(place + 2, place + 2 + 12 * entries, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            if tag == _ORIENTATION and kind in _EXIF_NUMBERS:
+                (value,) = struct.unpack_from(order + _EXIF_NUMBERS[kind], exif, entry + 8)
+                return value if 1 <= value <= 8 else None
+    except struct.error:  # cut off
+        return None
+    return None
+
+
+def _unhexed(text: Any) -> bytes:
+    """ImageMagick's profile: a name and a length, each on a line, and hexadecimal digits."""
+    try:
+        return bytes.fromhex("".join(str(text).split("\n")[3:]))
+    except ValueError:
+        return b""
+
+
 def _to_rgb(image: Any, name: str, orientation: int = 1) -> np.ndarray:
     """Converted a strip at a time, so that there is but one copy of the whole beside what Pillow decoded."""
     if image.mode == "F":
@@ -127,7 +176,7 @@ def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
 
 
 def _strip_to_rgb(image: Any, name: str) -> np.ndarray:
-    from PIL import Image
+    from PIL import Image, ImageCms
 
     if image.mode in _16_BIT_MODES or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
@@ -135,8 +184,16 @@ def _strip_to_rgb(image: Any, name: str) -> np.ndarray:
             raise InvalidImageError(
                 f"{name} has values from {values.min()} to {values.max()}, expected at most 16 bits"
             )
-        return _of_array((values // BITS_16).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        grey = (values // BITS_16).astype(np.uint8)
+        if isinstance(clear := image.info.get("transparency"), int):
+            grey[values == clear] = 255
+        return _of_array(grey)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.asarray(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB"))
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         upper = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", upper.size, "white"), upper)
     return np.asarray(image.convert("RGB"))

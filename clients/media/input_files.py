@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def input_files(paths: Iterable[Path], suffixes: frozenset[str]) -> list[InputFi
         suffixes: in lower case, with the dot.
 
     Raises:
-        InvalidInputError: a folder holds no such file.
+        InvalidInputError: a folder holds no such file, or cannot be read.
     """
     found: list[InputFile] = []
     for path in paths:
@@ -58,14 +59,28 @@ def input_files(paths: Iterable[Path], suffixes: frozenset[str]) -> list[InputFi
         elif path.is_dir():
             inside = [
                 file
-                for file in sorted(path.rglob("*"))
-                if file.is_file()
-                and file.suffix.lower() in suffixes
+                for file in _below(path)
+                if file.suffix.lower() in suffixes
+                and file.is_file()
                 and not any(part.startswith(".") for part in file.relative_to(path).parts)
             ]
             if not inside:
                 raise InvalidInputError(f"the folder {path} holds no file that ends in {', '.join(sorted(suffixes))}")
-            found += [InputFile(str(file), file) for file in inside]
+            found += [InputFile(_shown(file), file) for file in inside]
         else:
-            found.append(InputFile(str(path), path))
+            found.append(InputFile(_shown(path), path))
     return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """Everything in and below a folder, by name; what cannot be read is told, not passed over."""
+
+    def refuse(error: OSError) -> None:
+        raise InvalidInputError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+
+    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
+def _shown(path: Path) -> str:
+    """A name that can be printed; what of it is not UTF-8 is escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

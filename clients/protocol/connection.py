@@ -36,7 +36,8 @@ RECONNECT_MS = (
     2_000,
 )  # first and longest wait between gRPC's own attempts to connect; its default is 1 s to 120 s
 MAX_INT32 = 2**31 - 1  # of bytes: gRPC counts no further
-# What the inputs and outputs of our models can need: a request holds an image as large as `read_image` decodes it.
+# What the inputs and outputs of our models can need: a request holds an image as large as `read_image` decodes it. gRPC
+# holds a compressed message to it, too, from 1.85 on; 1.80 and before decompressed the whole first.
 MAX_MESSAGE_BYTES = 256 << 20
 # A Triton from pip says INTERNAL for a model whose process has died, and NOT_FOUND while it loads the model again: for
 # seconds. A model that fails at its input says INTERNAL, too, each time it is asked.

@@ -28,9 +28,11 @@ def _of_tls(connection: Connection, tls: TLS) -> str | None:
     context = ssl.create_default_context(cafile=tls.ca)
     if tls.certificate is not None:
         context.load_cert_chain(tls.certificate, tls.key)
-    verdict = "the server wants a certificate of ours, and we show none"
+    certificate_problem = "the server wants a certificate of ours, and we show none"
     if tls.certificate is not None:
-        verdict = f"the server refuses our certificate {tls.certificate} (has it expired, or another authority?)"
+        certificate_problem = (
+            f"the server refuses our certificate {tls.certificate} (has it expired, or another authority?)"
+        )
     name = tls.server_name or _host(connection)
     try:
         spoke = _shake_hands(connection, context, name)
@@ -42,10 +44,12 @@ def _of_tls(connection: Connection, tls: TLS) -> str | None:
     except ssl.SSLError as failure:
         # The other side's alert, or no TLS at all: OpenSSL's own name of it says which.
         alert = _is_alert(failure)
-        return f"TLS ended with {failure.reason}: {verdict if alert else 'the server has none, say grpc://'}"
+        return (
+            f"TLS ended with {failure.reason}: {certificate_problem if alert else 'the server has none, say grpc://'}"
+        )
     except OSError:
         return None
-    return None if spoke else f"the server ends the connection after the handshake: {verdict}"
+    return None if spoke else f"the server ends the connection after the handshake: {certificate_problem}"
 
 
 def _of_plain_text(connection: Connection) -> str | None:
@@ -64,7 +68,7 @@ def _of_plain_text(connection: Connection) -> str | None:
 def _shake_hands(connection: Connection, context: ssl.SSLContext, name: str) -> bool:
     """Do as a client of gRPC does at first; False when the server ends the connection without an alert.
 
-    In TLS 1.3 the server's verdict on our certificate comes after the handshake; where it is content, its first HTTP/2
+    In TLS 1.3 the server judges our certificate after the handshake; where it accepts it, its first HTTP/2
     frame does.
     """
     context.set_alpn_protocols(["h2"])

@@ -6,6 +6,7 @@ engine is free to try again what it lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 
 from neurips16.clients.media.limits import VARIABLES
 from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
+from neurips16.clients.scoring.engine_process import EngineProcess
 from neurips16.clients.scoring.worker import ScoreJob, ShardOutcome, ShardWorker  # first: it says how Daft is imported
 
 import daft  # isort: skip
@@ -70,25 +72,43 @@ def use_ray(address: str) -> int:
 def score_shards(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: bool) -> Iterator[ShardOutcome]:
     """Score shards, and tell of each when it is done, in order.
 
+    Whether all of them are done, the output tells: an iteration of Daft's that is broken off ends like one that is
+    through.
+
     Args:
         job: what is to be done.
         shards: their numbers.
         workers: processes on this machine, or actors on the cluster.
-        on_ray: see `use_ray`; else the engine that is embedded in this process.
+        on_ray: see `use_ray`; else the engine that is embedded in a process of its own.
 
     Raises:
         ScoringError: a worker was killed, or failed for another reason than its rows.
     """
+    if on_ray:
+        yield from _scored(job, shards, workers=workers, on_ray=True)
+    else:
+        with EngineProcess((job, list(shards), workers)) as engine:
+            yield from engine.outcomes()
+
+
+def _scored(job: ScoreJob, shards: Sequence[int], *, workers: int, on_ray: bool) -> Iterator[ShardOutcome]:
     worker = daft.cls(_Worker, max_concurrency=workers, use_process=None if on_ray else True)(job)
     frame = daft.from_pydict({"shard": list(shards)})
     if on_ray:
         frame = frame.into_partitions(len(shards))  # what moves to a worker is a partition
     scored = frame.select(worker.score(frame["shard"]).alias("outcome"))
     try:
-        for row in scored.iter_rows(results_buffer_size=None if on_ray else 1):
-            yield ShardOutcome(**row["outcome"])
+        found: Any = scored.iter_rows(results_buffer_size=None if on_ray else 1)  # a generator, whatever its type says
+        with contextlib.closing(found) as rows:
+            for row in rows:
+                yield ShardOutcome(**row["outcome"])
     except (RuntimeError, OSError) as error:  # a worker was killed, or its code failed: then the traceback is in it
         raise ScoringError(f"a worker failed; what is done is kept: {error}") from error
+
+
+def run_embedded(job: ScoreJob, shards: Sequence[int], workers: int) -> Iterator[ShardOutcome]:
+    """What the process of `EngineProcess` does."""
+    return _scored(job, shards, workers=workers, on_ray=False)
 
 
 class _Worker:

@@ -6,13 +6,12 @@ what is done, so a job that was broken off, however hard, goes on when it is sta
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-
-import pyarrow as pa
 
 from neurips16.clients.client import Client
 from neurips16.clients.in_process import LocalClient
@@ -22,8 +21,9 @@ from neurips16.clients.scoring.engine import score_shards, usable_cores, use_ray
 from neurips16.clients.scoring.output import ScoreOutput
 from neurips16.clients.scoring.permitted_sources import MAX_FILE_BYTES, PermittedSources
 from neurips16.clients.scoring.sources import KEY, VALUE, Source, cut_into_shards
+from neurips16.clients.scoring.tables import is_binary, is_text
 from neurips16.clients.scoring.task import ScoreTask
-from neurips16.clients.scoring.worker import InProcess, ScoreJob, ThroughServer
+from neurips16.clients.scoring.worker import InProcess, ScoreJob, ShardOutcome, ThroughServer
 
 SHARD_ROWS = 256  # what a worker loses at most when it is killed
 IN_FLIGHT = 8
@@ -95,7 +95,7 @@ def score(
         )
     cores = usable_cores() if ray is None else use_ray(ray)
     place = ScoreOutput(output)
-    found = Source.find(source)
+    found = Source.find(source, but=place.folder)
     permitted = PermittedSources(found.base, tuple(map(_absolute, allow_paths)), max_file_bytes)
     column, values = _column(found, column, keep, task)
     client = host.connect()
@@ -165,15 +165,26 @@ def _score_missing(
     missing = [shard for shard in range(cut["shards"]) if shard not in done]
     rows = before = sum(place.rows(shard) for shard in done)
     failed = place.failures()
-    outcomes = score_shards(crew.job, missing, workers=crew.workers, on_ray=crew.on_ray) if missing else iter(())
-    while True:
-        progress(Progress(rows, failed, cut["rows"], before))
-        _check_share(failed, cut["rows"], max_error_share, place)
-        if (outcome := next(outcomes, None)) is None:
-            return ScoreSummary(rows, failed, before)
-        if outcome.stopped:
-            raise ScoringError(f"{outcome.stopped}; {rows} of {cut['rows']} rows are done: run this again to go on")
-        rows, failed = rows + outcome.rows, failed + outcome.failed
+    with contextlib.closing(_outcomes(crew, missing)) as outcomes:
+        while True:
+            progress(Progress(rows, failed, cut["rows"], before))
+            _check_share(failed, cut["rows"], max_error_share, place)
+            if (outcome := next(outcomes, None)) is None:
+                break
+            if outcome.stopped:
+                raise ScoringError(f"{outcome.stopped}; {rows} of {cut['rows']} rows are done: run this again to go on")
+            rows, failed = rows + outcome.rows, failed + outcome.failed
+    done = place.done()
+    rows = sum(place.rows(shard) for shard in done)
+    # An engine that was broken off, by a signal say, ends as one does that is through: the disk tells them apart.
+    if len(done) != cut["shards"] or rows != cut["rows"]:
+        raise ScoringError(f"broken off: {rows} of {cut['rows']} rows are done: run this again to go on")
+    return ScoreSummary(rows, place.failures(), before)
+
+
+def _outcomes(crew: _Crew, shards: list[int]) -> Generator[ShardOutcome, None, None]:
+    if shards:
+        yield from score_shards(crew.job, shards, workers=crew.workers, on_ray=crew.on_ray)
 
 
 def _check_share(failed: int, rows: int, allowed: float, place: ScoreOutput) -> None:
@@ -186,14 +197,14 @@ def _check_share(failed: int, rows: int, allowed: float, place: ScoreOutput) -> 
 
 def _column(
     source: Source, column: str | None, keep: Sequence[str], task: ScoreTask
-) -> tuple[str | None, Literal["files", "bytes", "texts"]]:
+) -> tuple[str | None, Literal["paths", "files", "bytes", "texts"]]:
     """The column with the values, and what they are."""
     columns = source.columns()
     asked = [name for name in (column, *keep) if name is not None]
     if source.kind == "files":
         if asked:
             raise InvalidInputError(f"{source.given} holds files and no table, so there is no column {asked[0]!r}")
-        return None, "files"
+        return None, "paths"
     if column is None and len(columns) == 1:
         (column,) = columns
     if column is None or not set(asked) <= set(columns):
@@ -202,11 +213,12 @@ def _column(
             f"{source.given} has the columns {', '.join(columns)}"
             + (f", but not {unknown}" if unknown else ": say with --column which of them is to be scored")
         )
-    if pa.types.is_binary(columns[column]) or pa.types.is_large_binary(columns[column]):
+    dtype = source.types([column, *keep])[column]
+    if is_binary(dtype):
         return column, "bytes"
-    if source.kind == "csv" or pa.types.is_string(columns[column]) or pa.types.is_large_string(columns[column]):
+    if is_text(dtype):
         return column, "files" if task.wants == "file" else "texts"
-    raise InvalidInputError(f"the column {column!r} of {source.given} holds {columns[column]}, expected texts or bytes")
+    raise InvalidInputError(f"the column {column!r} of {source.given} holds {dtype}, expected texts or bytes")
 
 
 def _check_names(keep: Sequence[str], task: ScoreTask, models: dict[str, BoundModel]) -> None:

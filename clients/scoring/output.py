@@ -27,7 +27,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from neurips16.clients.protocol.errors import InvalidInputError
+from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 
 FORMAT = 1
 _PART = re.compile(r"part-(\d{6,})\.parquet")
@@ -55,7 +55,7 @@ class ScoreOutput:
         """Hold the folder for a job, alone; the hold goes with the process.
 
         Raises:
-            InvalidInputError: another process holds it, it belongs to another job, or it cannot be written.
+            InvalidInputError: another process holds it, it belongs to another job, or it cannot be written or locked.
         """
         manifest = {"format": FORMAT, **manifest}
         try:
@@ -71,6 +71,11 @@ class ScoreOutput:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InvalidInputError(f"another process is writing {self.folder}: wait for its end") from error
+            except OSError as error:  # ENOLCK and its like: a network file system without a lock server
+                raise InvalidInputError(
+                    f"the file system of {self.folder} cannot lock files ({error.strerror}), so two jobs could write "
+                    f"there at once: name a folder on another one, and copy it"
+                ) from error
             self._check(manifest)
             for leftover in self.work.glob("*.part"):  # of a process that was killed
                 leftover.unlink(missing_ok=True)
@@ -80,7 +85,7 @@ class ScoreOutput:
         if not self._manifest.exists():
             self._write_json(self._manifest, manifest)
             return
-        said = json.loads(self._manifest.read_text(encoding="utf-8"))
+        said = json.loads(self._manifest.read_text(encoding="utf-8", errors="surrogateescape"))
         for name in sorted({*said, *manifest}):
             if said.get(name) != manifest.get(name):
                 raise InvalidInputError(
@@ -138,22 +143,30 @@ class ScoreOutput:
         )
 
     def publish(self, target: Path, write: Callable[[Path], None]) -> None:
-        """Let ``write`` make a file aside, and give it its name once it is whole and on the disk."""
+        """Let ``write`` make a file aside, and give it its name once it is whole and on the disk.
+
+        Raises:
+            ScoringError: it cannot be written: the disk is full, say.
+        """
         aside = self.work / f"{target.name}.{uuid.uuid4().hex}.part"
         try:
             write(aside)
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(aside, target)
+            _sync(target.parent)
+        except OSError as error:
+            said = error.strerror or str(error).split("\n")[0]
+            raise ScoringError(f"{target} cannot be written: {said}; what is done is kept: run this again") from error
         finally:
-            aside.unlink(missing_ok=True)
-        _sync(target.parent)
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
 
     def _write_json(self, target: Path, content: dict[str, Any]) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
         def write(aside: Path) -> None:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_text(text, encoding="utf-8", errors="surrogateescape")  # a path need not be UTF-8
 
         self.publish(target, write)
 

@@ -6,32 +6,38 @@ rows whenever the input is cut.
 
 from __future__ import annotations
 
-import contextlib
+import glob
 import hashlib
-import io
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")  # else Daft reports its use to its makers, from its import on
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # it would stand beside ours
-import daft
+os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")  # on a terminal, it would print one for itself
 
 from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.scoring.output import ScoreOutput
+from neurips16.clients.scoring.tables import (
+    ROWS_AT_A_TIME,
+    Kind,
+    column_names,
+    column_types,
+    is_binary,
+    is_text,
+    read_table,
+)
 
 KEY, VALUE = "key", "value"  # the first columns of a shard; what was to be kept follows
-_TABLES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_TABLES: dict[str, Kind] = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _WILDCARDS = frozenset("*?[")
-_LOCAL = "file://"
-_ROWS_AT_A_TIME = 8  # of a shard's file that are in memory at a time, since they may be the bytes of images
-_ROWS_READ_AT_A_TIME = 1024  # of a table
-_READ_ERRORS = (ValueError, OSError)  # of Daft and Arrow, for a file that they cannot read; theirs derive from these
+_NAMES_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
@@ -45,119 +51,91 @@ class Source:
     fingerprint: str  # of the files' names, sizes and times
 
     @classmethod
-    def find(cls, given: str) -> Source:
+    def find(cls, given: str, *, but: Path | None = None) -> Source:
         """List an input.
 
         Args:
             given: a folder (all files in it and below, but hidden ones), a file, or a pattern with * ? [] and **;
-                a path or a URL. Tables are told by their suffix: .parquet, .csv, .jsonl, .ndjson.
+                a path or a URL. What is there by that very name is no pattern. Tables are told by their suffix:
+                .parquet, .csv, .jsonl, .ndjson.
+            but: a folder whose files are none of the input.
 
         Raises:
-            InvalidInputError: nothing is there, or tables and other files are mixed.
+            InvalidInputError: nothing is there, it cannot be listed, or tables and other files are mixed.
         """
-        is_pattern = bool(_WILDCARDS & set(given))
         remote = "://" in given
         root = given.rstrip("/") if remote else os.path.abspath(given)
+        is_pattern = bool(_WILDCARDS & set(given)) and (remote or not os.path.lexists(root))
         is_folder = not is_pattern and (not PurePosixPath(root).suffix if remote else os.path.isdir(root))
         base = _fixed_part(root) if is_pattern else root if is_folder else root.rpartition("/")[0]
-        found = sorted(_list(f"{root}/**" if is_folder else root, given))
-        found = [(path, size) for path, size in found if not _hidden(path, base)]
+        listed = _list_remote(f"{root}/**" if is_folder else root, given) if remote else _list(root, is_folder, given)
+        found = sorted(
+            file for file in listed if not _hidden(file[0], base) and (but is None or not _is_in(file[0], but))
+        )
         if not found:
             raise InvalidInputError(f"the input {given} is empty: no file is there")
-        kinds = {_TABLES.get(PurePosixPath(path).suffix.lower(), "files") for path, _ in found}
+        kinds: set[Literal["files"] | Kind] = {
+            _TABLES.get(PurePosixPath(path).suffix.lower(), "files") for path, _, _ in found
+        }
         if len(kinds) > 1:
             raise InvalidInputError(
                 f"the input {given} mixes {' and '.join(sorted(kinds))}: name one kind with a pattern such as "
                 f"'{given.rstrip('/')}/*.parquet'"
             )
-        facts = [f"{_relative(path, base)}\0{size}\0{_changed(path)}" for path, size in found]
-        digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-        return cls(given, kinds.pop(), base, tuple(path for path, _ in found), digest)  # type: ignore[arg-type]
+        facts = [f"{_relative(path, base)}\0{size}\0{changed}" for path, size, changed in found]
+        digest = hashlib.sha256(os.fsencode("\n".join(facts))).hexdigest()[:16]
+        return cls(given, kinds.pop(), base, tuple(path for path, _, _ in found), digest)
 
-    def columns(self) -> dict[str, pa.DataType]:
-        """The columns of a table, as its first file has them; none for plain files."""
-        if self.kind == "files":
-            return {}
-        with self._explained(self.paths[0]):
-            if self.kind == "parquet":
-                with _parquet(self.paths[0]) as file:
-                    schema = file.schema_arrow
-            else:
-                schema = self._frame(self.paths[0], None).schema().to_pyarrow_schema()
-        return dict(zip(schema.names, schema.types, strict=True))
+    def columns(self) -> list[str]:
+        """The names of the columns of a table; none for plain files.
+
+        Raises:
+            InvalidInputError: a file cannot be read as what it is named.
+        """
+        return [] if self.kind == "files" else column_names(self.kind, self.paths)
+
+    def types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        """The types of some columns of a table.
+
+        Raises:
+            InvalidInputError: a file cannot be read, lacks a column, or no type holds what stands in one.
+        """
+        return {} if self.kind == "files" else column_types(self.kind, self.paths, names)
 
     def batches(self, column: str | None, keep: Sequence[str]) -> Iterator[pa.Table]:
         """The rows, some at a time: a key, the value, and the columns to keep.
+
+        The value is a text, or bytes; of plain files it is the bytes of their paths, which need not be UTF-8.
 
         Raises:
             InvalidInputError: a file cannot be read as what it is named.
         """
         if self.kind == "files" or column is None:
-            for start in range(0, len(self.paths), _ROWS_READ_AT_A_TIME):
-                paths = self.paths[start : start + _ROWS_READ_AT_A_TIME]
-                yield pa.table({KEY: [_relative(path, self.base) for path in paths], VALUE: list(paths)})
+            for start in range(0, len(self.paths), _NAMES_AT_A_TIME):
+                paths = self.paths[start : start + _NAMES_AT_A_TIME]
+                keys = pa.array([_key(path, self.base) for path in paths], pa.string())
+                yield pa.table({KEY: keys, VALUE: pa.array(map(os.fsencode, paths), pa.binary())})
             return
-        types = self.columns()
-        if self.kind == "csv":
-            types[column] = pa.large_string()  # a column of numbers is texts as well
-        wanted = {name: types[name] for name in (column, *keep)}
-        schema = pa.schema([(VALUE, types[column]), *((f"kept {name}", types[name]) for name in keep)])
+        names = list(dict.fromkeys((column, *keep)))
+        types = self.types(names)
+        values = pa.large_binary() if is_binary(types[column]) else pa.large_string()
         for path in self.paths:
             row = 0
-            for batch in self._read(path, wanted):
-                columns = [batch.column(name) for name in (column, *keep)]
-                table = pa.table(columns, names=schema.names).cast(schema)
-                keys = [f"{_relative(path, self.base)}:{row + i}" for i in range(len(table))]
-                yield table.add_column(0, KEY, [keys]).rename_columns([KEY, VALUE, *keep])
-                row += len(table)
-
-    def _read(self, path: str, wanted: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        with self._explained(path):
-            if self.kind == "parquet":  # Daft would hold several row groups at a time, which may be images
-                with _parquet(path) as file:
-                    yield from file.iter_batches(_ROWS_AT_A_TIME, columns=list(wanted), use_threads=False)
-                return
-            types = {name: daft.DataType.from_arrow_type(dtype) for name, dtype in wanted.items()}
-            yield from self._frame(path, types).select(*wanted).to_arrow_iter(results_buffer_size=1)
-
-    def _frame(self, path: str, types: dict[str, Any] | None) -> Any:
-        return (daft.read_csv if self.kind == "csv" else daft.read_json)(path, schema=types)
-
-    @contextlib.contextmanager
-    def _explained(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except _READ_ERRORS as error:
-            raise InvalidInputError(f"{path} cannot be read as {self.kind}: {_first_line(error)}") from error
+            for arrays in read_table(self.kind, path, types):
+                read = dict(zip(names, arrays, strict=True))
+                keys = pa.array([f"{_key(path, self.base)}:{row + i}" for i in range(len(arrays[0]))], pa.string())
+                yield pa.table(
+                    [keys, _values(read[column]).cast(values), *(read[name] for name in keep)],
+                    names=[KEY, VALUE, *keep],
+                )
+                row += len(keys)
 
 
-class _File(io.RawIOBase):
-    """A file of Daft's, as Arrow wants one."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-
-@contextlib.contextmanager
-def _parquet(path: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, wherever Daft reads."""
-    with daft.File(path).open() as opened, pq.ParquetFile(_File(opened)) as file:
-        yield file
+def _values(array: pa.Array) -> pa.Array:
+    """What is to be scored, of a column of texts or bytes in whichever layout."""
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary_decode()
+    return array if is_text(array.type) or is_binary(array.type) else array.cast(pa.large_string())
 
 
 def cut_into_shards(
@@ -181,7 +159,7 @@ def cut_into_shards(
             with pq.ParquetWriter(aside, table.schema, **plain) as writer:
                 while table is not None and wanted:
                     part, table = table.slice(0, wanted), table.slice(wanted)
-                    writer.write_table(part, row_group_size=_ROWS_AT_A_TIME)
+                    writer.write_table(part, row_group_size=ROWS_AT_A_TIME)
                     wanted, rows = wanted - len(part), rows + len(part)
                     if not len(table):
                         table = next((t for t in rest if len(t)), None)
@@ -195,17 +173,47 @@ def cut_into_shards(
 def read_shard(path: Path) -> Iterator[pa.RecordBatch]:
     """The rows of a shard, a few at a time."""
     with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=_ROWS_AT_A_TIME, use_threads=False)
+        yield from file.iter_batches(batch_size=ROWS_AT_A_TIME, use_threads=False)
 
 
-def _list(pattern: str, given: str) -> Iterator[tuple[str, int]]:
+def _list(root: str, is_folder: bool, given: str) -> Iterator[tuple[str, int, int]]:
+    """The files of this machine, their sizes, and when they were changed; a dangling link is one that fails later."""
+    paths: Iterator[str]
+    if is_folder:
+        paths = (os.path.join(place, name) for place, _, names in os.walk(root, onerror=_refuse) for name in names)
+    elif os.path.lexists(root):
+        paths = iter([root])
+    else:
+        paths = glob.iglob(root, recursive=True)
     try:
-        for row in daft.from_glob_path(pattern).iter_rows():
-            yield row["path"].removeprefix(_LOCAL), row["size"]
+        for path in paths:
+            try:
+                facts = os.stat(path)
+            except FileNotFoundError:
+                yield path, -1, 0
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                yield path, facts.st_size, facts.st_mtime_ns
+    except OSError as error:
+        raise InvalidInputError(f"the input {given} cannot be listed: {error}") from error
+
+
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def _list_remote(pattern: str, given: str) -> Iterator[tuple[str, int, int]]:
+    """The files of object storage, which tells sizes only."""
+    from daft.daft import io_glob  # in one call: an iteration of Daft's that is broken off looks like one at its end
+
+    try:
+        for file in io_glob(pattern):
+            if file["type"] == "File":
+                yield file["path"], file["size"] or 0, 0
     except FileNotFoundError as error:
         raise InvalidInputError(f"the input {given} does not exist") from error
-    except _READ_ERRORS as error:
-        raise InvalidInputError(f"the input {given} cannot be listed: {_first_line(error)}") from error
+    except (ValueError, OSError) as error:
+        raise InvalidInputError(f"the input {given} cannot be listed: {str(error).strip().splitlines()[0]}") from error
 
 
 def _fixed_part(pattern: str) -> str:
@@ -222,10 +230,10 @@ def _hidden(path: str, base: str) -> bool:
     return any(part.startswith(".") for part in _relative(path, base).split("/"))
 
 
-def _changed(path: str) -> int:
-    """When a local file was last changed; object storage tells sizes only."""
-    return 0 if "://" in path else os.stat(path).st_mtime_ns
+def _is_in(path: str, folder: Path) -> bool:
+    return "://" not in path and Path(path).is_relative_to(folder)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def _key(path: str, base: str) -> str:
+    """A file's name below the folder; what of it is not UTF-8 is escaped."""
+    return os.fsencode(_relative(path, base)).decode("utf-8", "backslashreplace")

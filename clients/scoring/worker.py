@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -71,7 +72,7 @@ class ScoreJob:
     task: ScoreTask
     models: Mapping[str, BoundModel]
     host: InProcess | ThroughServer
-    values: Literal["files", "bytes", "texts"]  # what the values of the shards are
+    values: Literal["paths", "files", "bytes", "texts"]  # what the values of the shards are
     permitted: PermittedSources  # which files they may name
     keep: tuple[str, ...]
     in_flight: int  # rows, or groups of rows, that a worker has under way
@@ -150,12 +151,14 @@ class ShardWorker:
             if _ends_the_job(error):
                 raise
             if len(values) == 1:
-                return [RowError(type(error).__name__, " ".join(str(error).split()))]
+                return [RowError(type(error).__name__, _one_line(error))]
         return [outcome for value in values for outcome in self._score([value])]
 
     def _open(self, value: str | bytes | None) -> Value:
         if value is None:
             raise InvalidInputError("there is no value in this row")
+        if self.job.values == "paths":  # as bytes: a name need not be UTF-8
+            return self.job.permitted.open(os.fsdecode(value))
         if isinstance(value, bytes) or self.job.values == "texts":
             return value
         return self.job.permitted.open(value)
@@ -182,6 +185,11 @@ def _groups(path: Path, size: int) -> Iterator[list[str | bytes | None]]:
                 group = []
     if group:
         yield group
+
+
+def _one_line(error: Exception) -> str:
+    """What an error says; what of a name is not UTF-8 is escaped."""
+    return " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
 
 
 def _errors(kept: pa.Table, errors: list[Any]) -> pa.Table:

@@ -32,7 +32,7 @@ PAPER = {
     "paper: random forest": 0.727,
     "paper: 5-layer network from scratch": 0.823,
     "paper: 8-layer network from scratch": 0.755,
-    "paper: 8-layer SoundNet, taught by two million videos, SVM": 0.922,
+    "paper: 8-layer SoundNet, trained with two million videos, SVM": 0.922,
     "paper: people": 0.957,
 }
 

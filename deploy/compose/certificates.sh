@@ -3,7 +3,7 @@
 #
 #   deploy/compose/certificates.sh FOLDER NAME...      NAME: what clients call the server, a host name or an address
 #
-# For trying, and for a small closed set of clients; elsewhere the certificates come from the house's own authority.
+# For trying, and for a small closed set of clients; elsewhere the certificates come from your own authority.
 # The server takes tls.crt, tls.key and ca.crt; a client client.crt, client.key and ca.crt. ca.key signs further
 # clients: keep it elsewhere. All are valid for a year.
 set -eu

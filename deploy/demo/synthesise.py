@@ -3,7 +3,7 @@
     python deploy/demo/synthesise.py FOLDER
 
 Writes clock_tick.ogg, rain.ogg, helicopter.ogg, sea_waves.ogg and crackling_fire.ogg, 6 s each at 32 kHz. They are
-simple imitations: a model that was taught by recordings need not name all of them.
+simple imitations: a model that was trained on recordings need not name all of them.
 """
 
 from __future__ import annotations

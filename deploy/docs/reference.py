@@ -7,7 +7,6 @@ packages below one folder called `neurips16`: links to the checkout's folders ar
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,14 @@ import typer
 from mkdocs.structure.files import File, Files
 from typer.cli import get_docs_for_click
 
+from neurips16.clients.command import command_line
+from neurips16.clients.tasks import found_tasks
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "build/docs-source/neurips16"
 FIELDS = ROOT / "serving/backends/onnxruntime/fields.def"
 FIELD = re.compile(r'^FIELD\("([^"]+)", (\w+), (\w+), "([^"]*)"\)$', re.MULTILINE)
+DRIVERS = ("client.Client", "async_client.AsyncClient", "in_process.LocalClient")
 PACKAGES = ("clients", "export", "serving", "training")
 
 
@@ -31,9 +34,11 @@ def on_startup(**_: Any) -> None:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the command reference, and what of a model's configuration is honoured."""
+    """Add the pages that are made of the code, and those that stand elsewhere in the checkout."""
     files.append(File.generated(config, "reference/commands.md", content=commands()))
+    files.append(File.generated(config, "reference/clients.md", content=clients()))
     files.append(File.generated(config, "reference/fields.md", content=fields()))
+    files.append(File.generated(config, "security.md", content=security()))
     return files
 
 
@@ -53,15 +58,32 @@ def fields() -> str:
     return "\n".join(rows) + "\n"
 
 
+def clients() -> str:
+    """The page of the three drivers, and of what each task adds to them."""
+    parts = ["# Clients\n", *(f"::: neurips16.clients.{name}\n" for name in DRIVERS)]
+    for task in found_tasks():
+        if task.calls:
+            parts.append(
+                f"## Calls: {task.summary}\n\nMethods of all three clients, which run what is described here.\n"
+            )
+        for reference in task.calls.values():
+            module, _, name = reference.partition(":")
+            parts.append(f"::: {task.package}.{module}.{name}\n    options: {{heading_level: 3}}\n")
+    return "\n".join([*parts, *(f"::: neurips16.clients.protocol.{name}\n" for name in ("connection", "errors"))])
+
+
 def commands() -> str:
     """The page of every sub-command, from its own help."""
+    application = typer.main.get_command(command_line())
     parts = ["# Commands\n", "`neurips16 COMMAND --help` says the same.\n"]
-    for entry in sorted(entry_points(group="neurips16.commands"), key=lambda entry: entry.name):
-        found = entry.load()
-        app = found if isinstance(found, typer.Typer) else typer.Typer(add_completion=False)
-        if app is not found:
-            app.command(entry.name)(found)
-        command = typer.main.get_command(app)
-        context = typer.Context(command, info_name=f"neurips16 {entry.name}")
-        parts.append(get_docs_for_click(obj=command, ctx=context, indent=1, name=f"neurips16 {entry.name}"))
+    for name, command in sorted(application.commands.items()):  # type: ignore[attr-defined]
+        title = f"neurips16 {name}"
+        context = typer.Context(command, info_name=title)
+        parts.append(get_docs_for_click(obj=command, ctx=context, indent=1, name=title))
     return "\n".join(parts)
+
+
+def security() -> str:
+    """How to report a hole, and the threat model; links to files of the checkout are left out."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("SECURITY.md", "deploy/THREATS.md")]
+    return re.sub(r"\[([^\]]+)\]\((?!http)[^)]*\)", r"\1", "\n\n".join(texts))

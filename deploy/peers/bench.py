@@ -1,7 +1,7 @@
 """`make bench-peers`: the same models behind our server and behind others, asked by one load generator in one run.
 
     python deploy/peers/bench.py [--seconds 3] [--rounds 5] [--model rfcn] [--peer litserve] [--publish]
-    python deploy/peers/bench.py --report-only --publish      # table and picture anew from the last run
+    python deploy/peers/bench.py --report-only --publish      # table and picture again from the last run
 
 For each model:
 1. every peer is started in each of its settings, its answer is held against ONNX Runtime in process, and the setting

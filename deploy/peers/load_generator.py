@@ -1,6 +1,6 @@
 """Asks a server from one process, in two ways, and says what came of it.
 
-Closed loop: so many callers, and each asks anew when it has its answer. This finds the throughput at saturation.
+Closed loop: so many callers, and each asks again when it has its answer. This finds the throughput at saturation.
 Open loop: each request is due at a time that was fixed before, whatever the server does, and its latency counts from
 that time. A server that stalls is charged for all who would have come meanwhile, also where this process sends late.
 

@@ -127,7 +127,7 @@ def answered(local: LocalClient, model: str, steps: Sequence[Arrays], spec: Mode
 
 
 def weights(questions: Sequence[Question]) -> np.ndarray:
-    """How often each is asked, as probabilities: the dear ones less, by the root of what they cost."""
+    """How often each is asked, as probabilities: the costly ones less, by the root of what they cost."""
     drawn = 1 / np.sqrt([question.cost_s for question in questions])
     return drawn / drawn.sum()
 

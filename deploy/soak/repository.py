@@ -68,7 +68,7 @@ def add_texts(repository: Path) -> str:
 
 
 def doubled(source: Path, target: Path) -> Path:
-    """Write the model ``source`` anew, with every output of floats doubled.
+    """Write the model ``source`` again, with every output of floats doubled.
 
     Raises:
         ValueError: it has no such output, and the two could not be told apart.

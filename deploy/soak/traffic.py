@@ -63,7 +63,7 @@ class Traffic:
         self._retry = retry
         self._timeout = Timeout(infer_s=timeout_s)
         self._rng = np.random.default_rng(seed)
-        self._first = self._rng.permutation(len(questions)).tolist()  # a draw alone may leave a dear one out
+        self._first = self._rng.permutation(len(questions)).tolist()  # a draw alone may leave a costly one out
         self._stopped = False
         self.asked = 0
         self.flying: Counter[str] = Counter()  # requests under way, by model
@@ -137,6 +137,6 @@ class Traffic:
                         problem = problem or question.match_later(step, got)
                 return (-1 if problem else answer), problem
             except RequestError:
-                # A server that died has lost its sequences: whoever does not give up begins anew.
+                # A server that died has lost its sequences: whoever does not give up begins again.
                 if step == 0 or self._retry.attempts == 1:
                     raise

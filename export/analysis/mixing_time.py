@@ -115,15 +115,15 @@ def sampled(model: Any, count: int | None, *, seed: int = 0) -> dict[str, Any]:
         ways[name] = ("systematic", order)
     updates = TRACED_CHAINS * TRACED_SWEEPS * model.variables
     scans = []
-    for name, (scan, order) in ways.items():
+    for name, (scan, visited) in ways.items():
         drawn = sample(
-            model, scan=scan, order=order, chains=TRACED_CHAINS, burn_in=TRACED_SWEEPS // 4, sweeps=TRACED_SWEEPS,
+            model, scan=scan, order=visited, chains=TRACED_CHAINS, burn_in=TRACED_SWEEPS // 4, sweeps=TRACED_SWEEPS,
             seed=seed, trace=True,
         )  # fmt: skip
         assert drawn.trace is not None
         moving = [i for i in range(model.variables) if drawn.trace[:, :, i].std() > 0]
         draws = [float(arviz.ess(drawn.trace[:, :, i].astype(float), method="mean")) for i in moving]
-        scans.append(Scan(name, order, updates / min(draws) if draws else float("inf")))
+        scans.append(Scan(name, visited, updates / min(draws) if draws else float("inf")))
     return {
         "kind": "sampled",
         "variables": model.variables,

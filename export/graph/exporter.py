@@ -225,7 +225,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove the exporter's notes (stack traces with this machine's paths) and inferred shapes (readers infer anew)."""
+    """Remove the exporter's notes (stack traces with this machine's paths) and inferred shapes (readers infer them)."""
     del model.metadata_props[:]
     for graph in graphs(model.graph):
         del graph.value_info[:]
@@ -297,7 +297,7 @@ def _attach_functions(model: onnx.ModelProto, spec: ModelSpec) -> None:
     if given != declared:
         raise OperatorError(f"{spec.name}: export.ops has bodies for {_ops(given)}, needed are {_ops(declared)}")
     other = {o.version for body in bodies for o in body.opset_import if o.domain == ""} - {spec.opset}
-    if other:  # ONNX's inliner would pass over them without a word
+    if other:  # ONNX's inliner would pass over them silently
         raise OperatorError(f"{spec.name}: bodies of {_ops(given)} have opset {other}, the model has {spec.opset}")
     model.functions.extend(bodies)
     imported = {entry.domain for entry in model.opset_import}

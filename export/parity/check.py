@@ -185,7 +185,7 @@ def _file_problems(model: onnx.ModelProto, spec: ModelSpec) -> list[str]:
     # The exporter notes in the file how it was written, and an inlined model has no operators of our own any more.
     same: dict[str, Any] = {"provenance": {}, "custom_ops": ()}
     if dataclasses.replace(written, **same) != dataclasses.replace(spec, **same):
-        problems.append("the specification inside the file is not the one that it is checked against: export anew")
+        problems.append("the specification inside the file is not the one that it is checked against: export it again")
     return problems
 
 

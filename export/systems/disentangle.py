@@ -32,7 +32,7 @@ PAPER = (
 SWAP, DECODER = "disentangle", "disentangle_decoder"
 DEVIATION = "unspecified_deviation"
 MAX_BATCH_SIZE = 128
-OPTIONS = {"sample": "training images that the readers of the parts are taught on, evenly spaced (default 20000)"}
+OPTIONS = {"sample": "training images that the readers of the parts learn from, evenly spaced (default 20000)"}
 SWAP_ERROR = MetricGate(
     "swap_error", 0.01, "weights rounded to FP16 move pixels by a few levels of 255", lower_is_better=True
 )
@@ -138,7 +138,7 @@ def evaluate(target: Target, data: Path, split: str, options: Mapping[str, str])
         options: see `OPTIONS`.
 
     Returns:
-        ``specified_error`` and ``unspecified_error``: of a perceptron with 256 hidden units that is taught to read the
+        ``specified_error`` and ``unspecified_error``: of a perceptron with 256 hidden units that learns to read the
         class from that part of training images; chance is 0.9 for ten classes. Of the unspecified part, which is a
         Gaussian, that is its mean; ``unspecified_sample_error`` is of one sample of it, as the decoder was trained on.
         ``swap_error``: the share of swapped images that an independent `Judge` does not name as the class that they

@@ -16,7 +16,10 @@ logger = logging.getLogger("neurips16.serving.triton.log")
 KEPT_LINES = 200
 _HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w./-]+:\d+\] ?(.*)")
 _LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
-_CHATTER = ("Signal (15) received",)  # we sent it
+_CHATTER = (
+    "Signal (15) received",  # we sent it
+    "Removing initializer '",  # ONNX Runtime tidies up a graph that the exporter left so
+)
 # What this server says on every machine without a GPU: true, and of no use to anyone who asked for none.
 _NO_GPU_CHATTER = (
     "CudaDriverHelper has not been initialized",

@@ -420,7 +420,7 @@ class TritonServer:
 
     def _arguments(self, folder: RunFolder, backend: Path, runtime: Path) -> list[str]:
         """The command line of `tritonserver`, without the models to load."""
-        settings = {"library": runtime, "in-flight": folder.in_flight, "loaded": folder.loaded}
+        settings: dict[str, object] = {"library": runtime, "in-flight": folder.in_flight, "loaded": folder.loaded}
         ops_library = find_ops_library()
         if ops_library is not None:
             settings["ops-library"] = ops_library
@@ -455,4 +455,4 @@ class TritonServer:
 
     def _last_words(self) -> str:
         lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)
-        return f": {' | '.join(lines)}" if lines else ", without a word"
+        return f": {' | '.join(lines)}" if lines else ", and said nothing"

@@ -45,9 +45,9 @@ def test_a_model_whose_sibling_is_not_there(tmp_path) -> None:
     [
         ("infogan", MODELS / "rfcn/1/model.onnx", "is 'rfcn', of the system 'rfcn'; expected a model of 'infogan'"),
         ("rfcn", MODELS / "infogan/1/model.onnx", "is 'infogan', of the system 'infogan'; expected a model of 'rfcn'"),
-        ("deepmath", "notes.txt", "is no model that can be measured"),
-        ("rfcn", "notes.json", "is no model that can be measured"),
-        ("soundnet", "gone.onnx", "is no model that can be measured: No such file"),
+        ("deepmath", "notes.txt", "no model that can be measured"),
+        ("rfcn", "notes.json", "no model that can be measured"),
+        ("soundnet", "gone.onnx", "gone.onnx cannot be read: No such file"),
     ],
 )
 def test_a_file_that_is_no_model_of_the_system_is_refused_in_one_line(

@@ -96,6 +96,12 @@ parameters {
     string_value: "c0ffee"
   }
 }
+parameters {
+  key: "labels"
+  value {
+    string_value: "[\"cat\", \"Hündchen\"]"
+  }
+}
 backend: "onnxruntime"
 model_operations {
   op_library_filename: "libneurips16_ops.so"

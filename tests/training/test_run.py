@@ -10,7 +10,7 @@ from neurips16.training.system import PRESETS, find_system, load_module, read_ch
 
 TINY = """
 model: {channels: [6, 8, 10], hidden: 12}
-data: {conjectures_per_batch: 8, run_length: 2, random_negatives: 3, mining_start: 1, mining_pool: 20, mining_keep: 2}
+data: {conjectures_per_batch: 8, random_premises: 3, mining_start: 1, mining_pool: 20, mining_keep: 2}
 trainer:
   max_epochs: 2
   accelerator: cpu

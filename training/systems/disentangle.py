@@ -134,7 +134,7 @@ class Disentangle(AdversarialModule):
         adversarial_weight: of being taken for a real image of the class.
         divergence_weight: of the Kullback-Leibler divergence of z from a standard normal; it is scaled by
             6 / (C·H·W), as the squared errors are means over pixels.
-        reader_weight: of telling nothing to a reader, which is taught to read the class from the mean of z; not in
+        reader_weight: of telling nothing to a reader, which learns to read the class from the mean of z; not in
             the paper, 0 leaves it out.
         learning_rate: of Adam, for encoder and decoder.
         discriminator_learning_rate: of Adam, for discriminator and reader.

@@ -205,8 +205,8 @@ def build_swap(setup: Setup) -> None:
             with gr.Row():
                 options: dict[str, Any] = {"type": "filepath", "sources": ["upload", "clipboard"], "buttons": []}
                 dropped = partial(gr.Image, **options, format="png", height=200, elem_classes="pixels small")
-                style = dropped(files[0], label="Style of this", elem_id="swap-style")
-                other = dropped(files[1], label="Class of this", elem_id="swap-class")
+                style = dropped(value=files[0], label="Style of this", elem_id="swap-style")
+                other = dropped(value=files[1], label="Class of this", elem_id="swap-class")
             more = gr.Button("Two new pictures", elem_id="swap-new", visible=INFOGAN in setup.loaded)
             pairs = [[one, two] for one, two in zip(files[::2], files[1::2], strict=False)]
             gr.Examples(pairs, [style, other], label="Examples to click on")

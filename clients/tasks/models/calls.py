@@ -15,6 +15,7 @@ from neurips16.clients.protocol.errors import (
     InvalidRequestError,
     ServerUnavailableError,
     TLSRefusedError,
+    UnsupportedError,
 )
 from neurips16.clients.protocol.messages import (
     ModelConfig,
@@ -122,19 +123,27 @@ def infer(
     """
     names = None if outputs is None else list(outputs)
     if any(not isinstance(value, (np.ndarray, np.generic)) for value in inputs.values()):
-        config = yield from model_config(model)
-        known = {tensor.name: tensor for tensor in config.inputs}
+        config = yield from _config(model)
+        known = {tensor.name: tensor for tensor in config.inputs} if config else {}
         inputs = {name: _cast(value, known[name]) if name in known else value for name, value in inputs.items()}
     rpc = messages.infer(model, inputs, outputs=names, version=version, sequence=sequence)
     try:
         return (yield from single(rpc))
     except InvalidRequestError as error:
-        config = yield from model_config(model)
-        if not (reasons := list(_reasons(config, inputs))):
+        config = yield from _config(model)
+        if config is None or not (reasons := list(_reasons(config, inputs))):
             raise
         raise InvalidRequestError(
             f"model {model!r} does not take these inputs: {'; '.join(reasons)}", code=error.code, model=model
         ) from error
+
+
+def _config(model: str) -> Operation[ModelConfig | None]:
+    """A model's configuration; None from a server of another make, whose protocol need not have it."""
+    try:
+        return (yield from model_config(model))
+    except UnsupportedError:
+        return None
 
 
 def _cast(value: Any, tensor: TensorInfo) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,8 @@ def play(
         import gymnasium
 
         env = gymnasium.make(environment, render_mode="rgb_array")
-        policy, played = Policy(client), []
+        policy = Policy(client)
+        played: list[dict[str, Any]] = []
         for episode in range(episodes):
             observation, _ = env.reset(seed=seed if episode == 0 else None)
             policy.reset()

@@ -1,11 +1,11 @@
-"""Statements of first-order logic as people give them: ``fof(name, role, formula).`` or a bare formula.
+"""Statements of first-order logic as people give them: problem files of TPTP, single statements, or bare formulas.
 
 To the models a statement is its formula without white space; what its line looked like is kept for answers and errors.
 """
 
 from __future__ import annotations
 
-import re
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,18 @@ from functools import cached_property
 from pathlib import Path
 
 from neurips16.clients.protocol.errors import InvalidInputError, InvalidStatementError
-
-_WRAPPER = re.compile(
-    r"\s*fof\s*\(\s*(?P<name>'(?:[^'\\]|\\.)*'|[^\s,()']+)\s*,\s*(?P<role>\w+)\s*,(?P<formula>.*)\)\s*\.\s*",
-    re.DOTALL | re.ASCII,
+from neurips16.clients.tasks.rank_premises.tptp_syntax import (
+    AnnotatedFormula,
+    Include,
+    is_annotated,
+    parse_formula,
+    parse_tptp,
 )
-_NEXT = re.compile(r"\)\s*\.\s*fof\s*\(", re.ASCII)
+
 _COMMENT = "%"  # as TPTP has it
 _WHITE_SPACE = " \t\r\n\v\f"  # of ASCII only: any other is a character that no model knows
+_GOALS = ("conjecture", "negated_conjecture")
+_MAX_INCLUDES = 1000
 _NO_WHITE_SPACE = str.maketrans("", "", _WHITE_SPACE)
 
 
@@ -32,7 +36,8 @@ class Statement:
     index: int  # zero-based line of its file, or position in its list
     where: str  # for errors: "line 3 of premises.p"
     name: str  # "" for a bare formula
-    formula: str  # as written, without the wrapper
+    formula: str  # on one line, without the wrapper and comments; a clause's variables are bound in it
+    role: str = ""  # "" for a bare formula
 
     @cached_property
     def code(self) -> str:
@@ -44,20 +49,32 @@ class Statement:
         return self.code == other.code or (bool(self.name) and self.name == other.name)
 
     @classmethod
-    def parse(cls, text: str, *, index: int = 0, where: str = "the statement") -> Statement:
+    def parse(cls, text: str, *, index: int = 0, where: str = "the statement", is_line: bool = False) -> Statement:
         """Take the wrapper off.
 
+        Args:
+            text: the statement.
+            index: see `Statement.index`.
+            where: what it is called in errors.
+            is_line: ``where`` tells the line already.
+
         Raises:
-            InvalidStatementError: nothing is left, or several statements.
+            InvalidStatementError: it is no statement of TPTP, or several.
         """
-        match = _WRAPPER.fullmatch(text)
-        name, formula = (match["name"], match["formula"]) if match else ("", text)
-        formula = formula.strip(_WHITE_SPACE)
-        if not formula:
+        if not text.strip(_WHITE_SPACE):
             raise InvalidStatementError(f"{where} is empty: give `fof(name, axiom, formula).` or a formula")
-        if _NEXT.search(formula):
-            raise InvalidStatementError(f"{where} holds several statements: give one")
-        return cls(text, index, where, name, formula)
+        if not is_annotated(text):
+            return cls(text, index, where, "", parse_formula(text, where, is_line=is_line))
+        found = list(parse_tptp(text, where, is_line=is_line))
+        if len(found) != 1:
+            raise InvalidStatementError(f"{where} holds {'several statements' if found else 'no statement'}: give one")
+        if isinstance(found[0], Include):
+            raise InvalidStatementError(f"{where} includes a file, which only a file can: give one statement")
+        return cls._of(found[0], text, index, where)
+
+    @classmethod
+    def _of(cls, found: AnnotatedFormula, text: str, index: int, where: str) -> Statement:
+        return cls(text, index, where, found.name, found.formula, found.role)
 
 
 def parse_all(statements: Iterable[str | Statement]) -> list[Statement]:
@@ -83,7 +100,7 @@ def check_characters(statements: Sequence[Statement], alphabet: frozenset[str]) 
         return
     first = wrong[0]
     character = next(c for c in first.code if c not in alphabet)
-    at = first.text.index(character, first.text.index(first.formula))
+    at = first.text.index(character, max(0, first.text.find(first.formula)))  # as written, where it is on one line
     column = at - first.text.rfind("\n", 0, at)
     row = f"line {first.text.count(chr(10), 0, at) + 1}, " if "\n" in first.text.strip(_WHITE_SPACE) else ""
     others = f"; {len(wrong) - 1} more statements have such characters" if len(wrong) > 1 else ""
@@ -94,25 +111,118 @@ def check_characters(statements: Sequence[Statement], alphabet: frozenset[str]) 
 
 
 def read_conjecture(path: Path) -> Statement:
-    """The one statement of a file, which may take several lines.
+    """The conjecture of a problem file, or the one statement of a file, which may take several lines.
 
     Raises:
         InvalidInputError: the file cannot be read, is not UTF-8, or holds no or several statements.
     """
-    lines = [line for line in _lines(path) if not line.lstrip().startswith(_COMMENT)]
-    text = "\n".join(lines).strip(_WHITE_SPACE)
-    if not text:
-        raise InvalidStatementError(f"the conjecture is empty: {path} holds no statement")
-    return Statement.parse(text, where=f"the conjecture in {path}")
+    return read_problem(path)[0]
+
+
+def read_problem(path: Path) -> tuple[Statement, list[Statement]]:
+    """The conjecture of a problem file, and its axioms: those of the files that it includes as well.
+
+    Files are looked for beside the one that includes them, then below the folder in the variable ``TPTP``.
+
+    Raises:
+        InvalidInputError: a file cannot be read, is not UTF-8 or no TPTP, or holds no or several conjectures.
+    """
+    text = _text(path)
+    where = f"the conjecture in {path}"
+    if not is_annotated(text):
+        text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(_COMMENT))
+        if not text.strip(_WHITE_SPACE):
+            raise InvalidStatementError(f"the conjecture is empty: {path} holds no statement")
+        return Statement.parse(text, where=where), []
+    statements = _statements(text, path)
+    goals = [one for one in statements if one.role == "conjecture"] or (statements if len(statements) == 1 else [])
+    if len(goals) != 1:
+        what = f"{len(goals)} conjectures" if goals else "several statements, of which none is a conjecture"
+        raise InvalidStatementError(f"{path} holds {what}: one is to be the conjecture")
+    return goals[0], [one for one in statements if one is not goals[0] and one.role not in _GOALS]
 
 
 def read_premises(path: Path) -> list[Statement]:
-    """The statements of a file, one a line; blank lines and ``%`` comments are passed over but counted.
+    """The statements of a problem file that are no conjecture, or of a file with one statement a line.
 
     Raises:
-        InvalidInputError: the file cannot be read, is not UTF-8, or holds no statement.
+        InvalidInputError: the file cannot be read, is not UTF-8, is no TPTP, or holds no statement.
     """
-    return parse_lines(_lines(path), str(path))
+    text = _text(path)
+    if is_annotated(text):
+        try:
+            found = [one for one in _statements(text, path) if one.role not in _GOALS]
+        except InvalidStatementError:
+            try:
+                return parse_lines(text.split("\n"), str(path))  # bare formulas may stand between
+            except InvalidInputError:
+                pass  # the place in the file says more
+            raise
+        if not found:
+            raise InvalidInputError(f"no premises: {path} holds no statement but conjectures")
+        return found
+    return parse_lines(text.split("\n"), str(path))
+
+
+def _statements(text: str, path: Path, index: int | None = None, above: tuple[Path, ...] = ()) -> list[Statement]:
+    """The statements of a problem file, those that it includes in their places.
+
+    Args:
+        text: of the file.
+        path: of the file.
+        index: of all statements, for a file that is included: the line that does so.
+        above: the files that include this one.
+    """
+    found: list[Statement] = []
+    lines = text.split("\n")
+    parsed = list(parse_tptp(text, str(path)))
+    for place, one in enumerate(parsed):
+        line = one.line - 1 if index is None else index
+        if isinstance(one, AnnotatedFormula):
+            last = parsed[place + 1].line - 1 if place + 1 < len(parsed) else len(lines)
+            given = "\n".join(lines[one.line - 1 : max(last, one.line)]).strip(_WHITE_SPACE)
+            if "\n" in given or given.count(").") > 1 or not given.startswith(("fof", "cnf", "tff")):
+                given = f"fof({one.name}, {one.role}, {one.formula})."
+            found.append(Statement._of(one, given, line, f"line {one.line} of {path}"))
+            continue
+        target = _included(one, path)
+        if target in above or len(above) > _MAX_INCLUDES:
+            raise InvalidStatementError(f"{path}, line {one.line}: {target} includes itself")
+        inner = _statements(_text(target), target, line, (*above, path.resolve()))
+        if one.names is not None and (missing := one.names - {statement.name for statement in inner}):
+            raise InvalidStatementError(
+                f"{path}, line {one.line}: {target} has no statement {', '.join(sorted(missing))}"
+            )
+        found += [statement for statement in inner if one.names is None or statement.name in one.names]
+    return found
+
+
+def _included(include: Include, path: Path) -> Path:
+    places = [path.parent, *([Path(os.environ["TPTP"])] if os.environ.get("TPTP") else [])]
+    for place in places:
+        if (target := place / include.file).is_file():
+            return target.resolve()
+    raise InvalidStatementError(
+        f"{path}, line {include.line}: the included file {include.file!r} is not there; looked in "
+        f"{' and '.join(map(str, places))}" + ("" if len(places) > 1 else ": set TPTP to the folder of the library")
+    )
+
+
+def read_proofs(path: Path) -> dict[str, list[str]]:
+    """Known proofs, one a line: the name of a statement, then those of its premises, with blanks between them.
+
+    Raises:
+        InvalidInputError: the file cannot be read, is not UTF-8, or a line names no premise.
+    """
+    proofs: dict[str, list[str]] = {}
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        name, *premises = line.split() or [""]
+        if not name or name.startswith(_COMMENT):
+            continue
+        if not premises:
+            raise InvalidInputError(f"line {number} of {path}: expected `NAME PREMISE PREMISE …`, got {line[:60]!r}")
+        proofs.setdefault(name, []).extend(premises)
+    return proofs
 
 
 def parse_lines(lines: Sequence[str], source: str) -> list[Statement]:
@@ -122,7 +232,7 @@ def parse_lines(lines: Sequence[str], source: str) -> list[Statement]:
         InvalidInputError: a line cannot be used, or none holds a statement; the text names ``source``.
     """
     found = [
-        Statement.parse(line, index=index, where=f"line {index + 1} of {source}")
+        Statement.parse(line, index=index, where=f"line {index + 1} of {source}", is_line=True)
         for index, line in enumerate(lines)
         if line.strip(_WHITE_SPACE) and not line.lstrip().startswith(_COMMENT)
     ]
@@ -131,8 +241,8 @@ def parse_lines(lines: Sequence[str], source: str) -> list[Statement]:
     return found
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines as an editor numbers them (`str.splitlines` would also split at other characters)."""
+def _text(path: Path) -> str:
+    """The text of a file; its lines are those that an editor numbers (`str.splitlines` finds more)."""
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except OSError as error:
@@ -145,4 +255,4 @@ def _lines(path: Path) -> list[str]:
             f"{path} is not UTF-8: byte 0x{data[error.start]:02x} in line {row}; convert it, "
             f"for example with `iconv -f LATIN1 -t UTF-8`"
         ) from error
-    return text.replace("\r\n", "\n").split("\n")
+    return text.replace("\r\n", "\n")

@@ -26,7 +26,9 @@ def seeds() -> list[bytes]:
     """One of each format and mode; one that claims far more pixels than it has."""
     pixels = np.arange(8 * 8 * 4, dtype=np.uint8).reshape(8, 8, 4)
     made = []
-    for kind in FORMATS:
+    Image.init()
+    kinds = [kind for kind in FORMATS if kind in Image.SAVE]  # HEIF wants a plugin, AVIF a build that has it
+    for kind in kinds:
         buffer = io.BytesIO()
         Image.fromarray(pixels[..., :3]).save(buffer, format=kind)
         made.append(buffer.getvalue())
@@ -36,7 +38,7 @@ def seeds() -> list[bytes]:
         image = Image.fromarray(pixels[..., 0].astype(np.uint16)) if deep else Image.fromarray(pixels).convert(mode)
         image.save(buffer, format="PNG")
         made.append(buffer.getvalue())
-    png = made[FORMATS.index("PNG")]
+    png = made[kinds.index("PNG")]
     return [*made, png[:16] + b"\0\1\0\0\0\1\0\0" + png[24:], b""]
 
 

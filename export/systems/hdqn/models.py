@@ -5,6 +5,8 @@ They are tables, learnt when they are exported: it takes seconds, and the seed d
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,8 @@ LOOKED_UP = Tolerance(0.0, 0.0, "numbers of a table: there is nothing to round")
 class MetaModel(nn.Module):
     """Observations to values of goals."""
 
+    values: Tensor
+
     def __init__(self, values: np.ndarray):
         super().__init__()
         self.register_buffer("values", torch.tensor(values, dtype=torch.float32))
@@ -35,6 +39,8 @@ class MetaModel(nn.Module):
 
 class ControllerModel(nn.Module):
     """Observations and goals to values of actions."""
+
+    values: Tensor
 
     def __init__(self, values: np.ndarray):
         super().__init__()
@@ -54,7 +60,7 @@ def hdqn_models() -> list[ExportedModel]:
     goal = TensorSpec("goal", "INT64", ("N", 1), "the state to reach", range=(0, STATES - 1))
     goals = TensorSpec("goal_values", "FP32", ("N", STATES), "expected reward by goal", tolerance=LOOKED_UP)
     actions = TensorSpec("action_values", "FP32", ("N", 2), "of left and of right", tolerance=LOOKED_UP)
-    shared = {
+    shared: dict[str, Any] = {
         "system": "hdqn", "max_batch_size": 1024, "paper": PAPER, "parameters": {"environment": CHAIN},
         "provenance": {"seed": SEED, "settings": vars(Settings())},
     }  # fmt: skip

@@ -6,6 +6,8 @@ request holds is counted as a whole before it is read, as in the released code.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,10 @@ ROOTS = Tolerance(1e-6, 0.0, "one square root and one division in FP32")
 
 class CodeModel(nn.Module):
     """States to codes, and to their keys modulo some primes."""
+
+    projections: Tensor
+    powers: Tensor
+    primes: Tensor
 
     def __init__(self, primes: tuple[int, ...]):
         super().__init__()
@@ -57,7 +63,7 @@ class CountModel(nn.Module):
 
 def simhash_models() -> list[ExportedModel]:
     """Both models: nothing of them is trained."""
-    shared = {"system": "simhash", "paper": PAPER}
+    shared: dict[str, Any] = {"system": "simhash", "paper": PAPER}
     bits = TensorSpec("bits", "INT64", ("N", 1), "of the code: fewer confuse more states", range=(1, MOST_BITS))
     codes = ModelSpec(
         name=CODES,

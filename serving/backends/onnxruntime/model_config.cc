@@ -108,6 +108,8 @@ ModelConfig ModelConfig::from(const Json& json) {
   config.model_file = json["default_model_filename"].string();
   for (const Json& group : json["instance_group"].array()) {
     config.any_gpu_group = config.any_gpu_group || group["kind"].string() == "KIND_GPU";
+    const auto gpus = static_cast<std::int64_t>(group["gpus"].array().size());
+    config.instances += group["count"].integer() * std::max<std::int64_t>(1, gpus);
   }
   const Json& optimization = json["optimization"];
   config.graph_level = optimization["graph"]["level"].integer();

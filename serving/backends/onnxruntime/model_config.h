@@ -60,6 +60,7 @@ struct ModelConfig {
   std::string model_file;
   bool sequences = false;
   bool any_gpu_group = false;
+  std::int64_t instances = 0;  // of all groups, on each GPU of theirs
   std::int64_t graph_level = 0;
   std::vector<std::string> op_libraries;
   std::vector<Accelerator> gpu_accelerators;

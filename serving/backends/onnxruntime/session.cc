@@ -71,9 +71,11 @@ Ort::SessionOptions SessionMaker::options_of(const ModelConfig& config) const {
     own_pool = own_pool || name.ends_with(".allow_spinning");
   }
 
-  if (own_pool) {
-    made.SetIntraOpNumThreads(intra > 0 ? intra : runtime_.threads());
-    made.SetInterOpNumThreads(inter > 0 ? inter : runtime_.threads());
+  // A model of several instances shares the cores among them: what runs side by side is not split besides.
+  const int threads = std::max(1, runtime_.threads() / static_cast<int>(std::clamp<std::int64_t>(config.instances, 1, 1024)));
+  if (own_pool || threads < runtime_.threads()) {
+    made.SetIntraOpNumThreads(intra > 0 ? intra : threads);
+    made.SetInterOpNumThreads(inter > 0 ? inter : threads);
   } else {
     made.DisablePerSessionThreads();
   }

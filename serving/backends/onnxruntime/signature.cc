@@ -77,9 +77,9 @@ Json entry_of(const TensorSignature& tensor, bool batched) {
     }
     listed.emplace_back(dim);
   }
-  if (listed.empty()) {  // Triton's dims have at least one axis
+  if (listed.empty()) {  // Triton's dims have at least one axis; without a batch [1] stands for a scalar
     listed.emplace_back(std::int64_t{1});
-    entry.member("reshape").member("shape") = Json::Array();
+    if (batched) entry.member("reshape").member("shape") = Json::Array();
   }
   entry.member("dims") = std::move(listed);
   if (tensor.optional) entry.member("optional") = true;

@@ -80,7 +80,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, page_url):
-    """The page, opened anew; all that the browser asks for comes from it, and nothing goes wrong in it."""
+    """The page, freshly opened; all that the browser asks for comes from it, and nothing goes wrong in it."""
     asked, broken = [], []
     page = browser.new_page()
     page.set_default_timeout(ANSWER_MS)

@@ -223,7 +223,7 @@ def test_what_comes_from_elsewhere_is_no_html():
 @needs_page
 def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     models.changes = {"infogan": {"continuous_range": "-3 3"}, "dgn_am": {"unit_range": "2 5", "steps_range": "1 150"}}
-    names = [*models.configs, "rfcn", "sound_classifier", "premise_encoder", "conjecture_encoder", "premise_ranker"]
+    names = [*models.configs, "rfcn", "sound_classifier", "premise_encoder", "premise_ranker"]
     monkeypatch.setattr(artist, "models", lambda: loaded(*names))
     page = built(artist)
     shown = [(block.__class__.__name__, getattr(block, "label", None), block) for block in page.blocks.values()]
@@ -256,7 +256,7 @@ def test_a_task_without_its_model_says_so(artist, models, monkeypatch):
     assert sum("has not loaded" in text for text in said) == 6
     assert any("localhost:1 has not loaded infogan, which this needs" in text for text in said)
     both = PREMISES.missing(Setup(artist, frozenset({"premise_ranker"}), Path(), None))
-    assert "has not loaded conjecture_encoder and premise_encoder, which this needs: serve a repository" in both
+    assert "has not loaded premise_encoder, which this needs: serve a repository" in both
 
 
 @needs_page

@@ -9,7 +9,7 @@ from concurrent import futures
 import grpc
 import grpc.aio
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from neurips16.clients.client import Client
 from neurips16.clients.protocol.connection import TLS, Address, Connection, Retry, Timeout
@@ -135,6 +135,9 @@ def test_message_size_reaches_the_channel(monkeypatch):
 
 
 class _Compressing(service_pb2_grpc.GRPCInferenceServiceServicer):
+    def ModelConfig(self, request, context):  # noqa: N802
+        return service_pb2.ModelConfigResponse(config=model_config_pb2.ModelConfig(name=request.name))
+
     def ModelInfer(self, request, context):  # noqa: N802
         context.set_compression(grpc.Compression.Gzip)
         return service_pb2.ModelInferResponse(model_name="a", raw_output_contents=[bytes(128 << 20)])

@@ -93,14 +93,14 @@ def test_a_server_without_tls_is_told_from_one_that_refuses_us(start_server):
 def test_where_nobody_listens_tls_is_not_to_blame(folder):
     for tls in (TLS(ca=folder / "authority.pem"), None):
         with Client("localhost:1", tls=tls, retry=ONCE) as client, pytest.raises(ServerUnavailableError) as caught:
-            client.server_ready()
+            client.require_server_ready()
         assert type(caught.value) is ServerUnavailableError
 
 
 def test_a_server_that_says_unavailable_in_plain_text_is_not_taken_for_one_with_tls(server):
     server.faults.unavailable = 1
     with Client(server.url, retry=ONCE) as client, pytest.raises(ServerUnavailableError, match="not now") as caught:
-        client.server_ready()
+        client.require_server_ready()
     assert type(caught.value) is ServerUnavailableError
 
 

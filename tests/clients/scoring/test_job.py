@@ -19,14 +19,16 @@ from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.connection import Connection
 from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.job import score
-from neurips16.clients.scoring.worker import InProcess, ShardWorker, ThroughServer
+from neurips16.clients.scoring.worker import InProcess, ShardOutcome, ShardWorker, ThroughServer
 from neurips16.clients.tasks.classify_image.score import ClassifyImageTask
 from neurips16.clients.tasks.classify_sound.calls import classify_sound
 from neurips16.clients.tasks.classify_sound.score import ClassifySoundTask
 from neurips16.clients.tasks.detect.calls import detect
 from neurips16.clients.tasks.detect.score import DetectTask
 from neurips16.clients.tasks.embed.score import EmbedTask
-from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank_premises
+from neurips16.clients.tasks.rank_premises.calls import rank_premises
+from neurips16.clients.tasks.rank_premises.embedding import embed
+from neurips16.clients.tasks.rank_premises.premise_models import premise_models
 from neurips16.clients.tasks.rank_premises.score import RankPremisesTask
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
 
@@ -121,14 +123,14 @@ def test_sounds(host, local, tmp_path):
 
 
 def test_embeddings(host, local, statements, tmp_path):
-    task = EmbedTask("conjecture_encoder")
+    task = EmbedTask("conjecture")
     score(task, str(statements), tmp_path / "out", host=host, column="text", keep=["id"], shard_rows=50)
     table = read(tmp_path / "out")
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[4]"
     assert table["id"].to_pylist() == [f"s{i}" for i in range(len(STATEMENTS))]
 
     def direct():
-        return (yield from encode((yield from premise_models()), "conjecture_encoder", parse_all(STATEMENTS)))
+        return (yield from embed((yield from premise_models()), "conjecture", parse_all(STATEMENTS)))
 
     np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), local.run(direct()), rtol=1e-6)
     assert not any(table["truncated"].to_pylist())
@@ -175,7 +177,9 @@ def test_a_bad_row_is_told_and_its_neighbours_are_scored(host, tmp_path):
     errors = read(tmp_path / "out", "errors").to_pylist()
     assert [(e["key"], e["kept"]) for e in errors] == [(f"in.parquet:{i}", i) for i in (3, 40, 41)]
     assert [e["error"] for e in errors] == ["InvalidStatementError", "InvalidInputError", "InvalidStatementError"]
-    for error, reason in zip(errors, ("does not know the character 'ü'", "no value", "empty"), strict=True):
+    for error, reason in zip(
+        errors, ("the character 'ü' (U+00FC) is none of TPTP's", "no value", "empty"), strict=True
+    ):
         assert reason in error["reason"]
     assert read(tmp_path / "out")["kept"].to_pylist() == [i for i in range(70) if i not in (3, 40, 41)]
     assert sorted(path.name for path in (tmp_path / "out/errors").iterdir()) == [
@@ -227,6 +231,103 @@ def test_a_server_that_goes_away_loses_nothing(host, scoring_server, statements,
     assert read(tmp_path / "out") == read(tmp_path / "whole")
 
 
+def test_an_engine_that_ends_early_has_not_finished_the_job(host, statements, tmp_path, monkeypatch):
+    """Daft's iteration, broken off by a signal, ends like one that is through."""
+    usual = {"host": host, "column": "text", "shard_rows": 10}
+    whole = score_module.score_shards
+    for done in (0, 3):
+        monkeypatch.setattr(score_module, "score_shards", lambda job, shards, n=done, **_: list(whole(job, shards[:n])))
+        with pytest.raises(ScoringError, match=rf"broken off: {10 * done} of 70 rows are done: run this again"):
+            score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+        assert not (tmp_path / "out/summary.json").exists()
+    monkeypatch.setattr(score_module, "score_shards", whole)
+    summary = score(EmbedTask(), str(statements), tmp_path / "out", **usual)
+    assert (summary.rows, summary.failed, summary.before) == (70, 0, 30)
+    assert read(tmp_path / "out").num_rows == 70
+
+
+def test_an_engine_that_says_more_than_is_there(host, statements, tmp_path, monkeypatch):
+    outcomes = [ShardOutcome(shard, 10) for shard in range(7)]
+    monkeypatch.setattr(score_module, "score_shards", lambda *_, **__: outcomes)
+    with pytest.raises(ScoringError, match="broken off: 0 of 70 rows are done"):
+        score(EmbedTask(), str(statements), tmp_path / "out", host=host, column="text", shard_rows=10)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("when", ["cut", "scored"])
+def test_a_full_disk_ends_the_job_with_one_line_and_it_goes_on(host, tmp_path, monkeypatch, suffix, when):
+    table = pa.table({"text": STATEMENTS[:20]})
+    if suffix == "parquet":
+        pq.write_table(table, tmp_path / "in.parquet")
+    elif suffix == "csv":
+        pyarrow.csv.write_csv(table, tmp_path / "in.csv")
+    else:
+        (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    given, output = str(tmp_path / f"in.{suffix}"), tmp_path / "out"
+    usual = {"host": host, "column": "text", "shard_rows": 5}
+    name, sync = ("shard-000002" if when == "cut" else "part-000002"), os.fsync
+
+    def full(handle):
+        if name in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ScoringError, match=rf"{name}.parquet cannot be written: No space left on device") as caught:
+        score(EmbedTask(), given, output, **usual)
+    assert "\n" not in str(caught.value)
+    assert not list((output / ".work").glob("*.part"))
+    monkeypatch.setattr(os, "fsync", sync)
+    assert score(EmbedTask(), given, output, **usual).rows == 20
+    assert read(output).num_rows == 20
+
+
+def test_a_file_system_without_locks(host, statements, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(InvalidInputError, match=r"cannot lock files \(No locks available\)"):
+        score(EmbedTask(), str(statements), tmp_path / "out", host=host, column="text")
+
+
+def test_names_that_are_no_utf_8_are_scored(host, pictures, tmp_path):
+    (pictures / "p0.png").rename(pictures / os.fsdecode(b"caf\xe9.png"))
+    (pictures / os.fsdecode(b"bad\xe9.png")).write_text("no image")
+    summary = score(DetectTask(), str(pictures), tmp_path / "out", host=host, max_error_share=0.5)
+    assert (summary.rows, summary.failed) == (7, 1)
+    assert r"caf\xe9.png" in read(tmp_path / "out")["key"].to_pylist()
+    (error,) = read(tmp_path / "out", "errors").to_pylist()
+    assert error["key"] == r"bad\xe9.png"
+    assert "is no image" in error["reason"]
+    folder = pictures.rename(tmp_path / os.fsdecode(b"\xe9"))  # and the folder's own, which stands in the manifest
+    for _ in range(2):
+        assert score(DetectTask(), str(folder), tmp_path / "two", host=host, max_error_share=0.5).rows == 7
+
+
+def test_an_output_inside_the_input(host, pictures):
+    for _ in range(2):
+        assert score(DetectTask(), str(pictures), pictures / "out", host=host).rows == 6
+    (pictures / "out/summary.json").unlink()
+    assert score(DetectTask(), str(pictures), pictures / "out", host=host, shard_rows=256).rows == 6
+
+
+def test_dictionaries_and_views_are_kept_and_scored(host, tmp_path):
+    columns = {
+        "t": pa.array([*STATEMENTS[:3], "ü"], pa.string_view()),
+        "d": pa.array(["a", "b", "a", "c"]).dictionary_encode(),
+        "v": pa.array(["001", None, "x", "y"], pa.string_view()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    usual = {"host": host, "column": "t", "keep": ["d", "v"], "shard_rows": 2, "max_error_share": 0.5}
+    assert score(EmbedTask(), str(tmp_path / "in.parquet"), tmp_path / "out", **usual).failed == 1
+    assert read(tmp_path / "out").select(["d", "v"]).to_pylist() == [
+        {"d": "a", "v": "001"},
+        {"d": "b", "v": None},
+        {"d": "a", "v": "x"},
+    ]
+
+
 def test_a_finished_job_is_not_done_again(host, statements, tmp_path, monkeypatch):
     usual = {"host": host, "column": "text"}
     first = score(EmbedTask(), str(statements), tmp_path / "out", **usual)
@@ -246,7 +347,7 @@ def test_an_output_belongs_to_one_job(host, statements, tmp_path, scoring_server
     encoder.parent.rename(encoder.parents[1] / "2")
     server = ThroughServer(Connection.of(scoring_server.url))
     for task, changes, named in (
-        (EmbedTask("conjecture_encoder"), {}, "options"),
+        (EmbedTask("conjecture"), {}, "options"),
         (RankPremisesTask(statements), {}, "models|options|task"),
         (EmbedTask(), {"keep": ["id"]}, "keep"),
         (EmbedTask(), {"column": "id"}, "column"),

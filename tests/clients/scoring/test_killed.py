@@ -114,7 +114,7 @@ def test_a_killed_worker_ends_the_job_and_costs_a_shard(start, tmp_path):
     while not count(tmp_path / "out", "results/*"):
         time.sleep(0.001)
         assert process.poll() is None
-    below = psutil.Process(process.pid).children()
+    below = psutil.Process(process.pid).children(recursive=True)
     (worker,) = (child for child in below if "daft.execution.udf_worker" in child.cmdline())
     worker.kill()
     said, _ = process.communicate(timeout=60)
@@ -124,3 +124,62 @@ def test_a_killed_worker_ends_the_job_and_costs_a_shard(start, tmp_path):
     finished(start(tmp_path / "out"))
     finished(start(tmp_path / "undisturbed"))
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+SCRIPT = """
+import os, signal, sys, threading
+from pathlib import Path
+from neurips16.clients.protocol.errors import ScoringError
+from neurips16.clients.scoring.job import score
+from neurips16.clients.scoring.worker import InProcess
+from neurips16.clients.tasks.embed.score import EmbedTask
+
+def work():
+    try:
+        summary = score(
+            EmbedTask(), sys.argv[2], sys.argv[3], host=InProcess(Path(sys.argv[1])), column="text", keep=["id"],
+            shard_rows=8, workers=1, progress=lambda p: os.kill(os.getpid(), signal.SIGINT) if p.rows else None,
+        )
+        print(summary.rows)
+    except ScoringError as error:
+        print("error", error)
+
+signal.signal(signal.SIGINT, lambda *_: None)
+thread = threading.Thread(target=work)
+thread.start()
+while thread.is_alive():
+    thread.join(0.1)
+"""
+
+
+def test_sigint_that_a_host_program_handles_costs_no_row(scoring_repository, statements, tmp_path):
+    command = [sys.executable, "-c", SCRIPT, *map(str, (scoring_repository, statements, tmp_path / "out"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{ROWS}\n", "")
+
+
+def test_sigint_ends_the_command_at_once_and_it_goes_on(start, tmp_path):
+    process = start(tmp_path / "out")
+    while count(tmp_path / "out", "results/*") < 3:
+        time.sleep(0.001)
+        assert process.poll() is None
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert b"Traceback" not in said
+    assert not psutil.wait_procs(below, timeout=10)[1]
+    assert not (tmp_path / "out/summary.json").exists()
+    finished(start(tmp_path / "out"))
+
+
+def test_workers_end_when_the_job_is_killed(start, tmp_path):
+    process = start(tmp_path / "out")
+    while count(tmp_path / "out", "results/*") < 3:
+        time.sleep(0.001)
+        assert process.poll() is None
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert below
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(below, timeout=10)[1]

@@ -129,8 +129,8 @@ def test_native_shape_inference_says_nothing_of_what_it_does_not_know(ops_librar
     model.graph.input[place].type.tensor_type.shape.dim[axis].Clear()
     k = case.attributes["group_size"]
     model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1, k * k]), "target"))
-    model.graph.node[0].output[0] = "pooled"
-    model.graph.node.append(helper.make_node("Reshape", ["pooled", "target"], ["output"]))
+    model.graph.node[0].output[0] = "bins"
+    model.graph.node.append(helper.make_node("Reshape", ["bins", "target"], ["pooled"]))
     model.graph.output[0].type.tensor_type.ClearField("shape")
     (got,) = open_session(model, ops_library).run(None, case.inputs)
     np.testing.assert_allclose(got, TestPSRoIPool().reference(case).reshape(1, -1, k * k), rtol=1e-4, atol=1e-5)

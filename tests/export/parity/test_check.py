@@ -97,7 +97,7 @@ class TestGate:
         spec = make_spec(parameters={"alphabet": "abc"})
         report = check_parity(spec, tiny.module, tiny.path, tiny.cases)
         assert [str(f) for f in report.failures] == [
-            "file: the specification inside the file is not the one that it is checked against: export anew"
+            "file: the specification inside the file is not the one that it is checked against: export it again"
         ]
 
     def test_a_model_that_does_not_load_is_a_failure_of_its_station(self, tiny, tmp_path) -> None:

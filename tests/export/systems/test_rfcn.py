@@ -16,49 +16,16 @@ from neurips16.export.run_export import run_export
 from neurips16.export.session import make_session
 from neurips16.export.spec import read_spec
 from neurips16.export.systems.rfcn.models import models
-from neurips16.training.systems.rfcn.network import RFCN
-
-SETTINGS = {
-    "classes": ["disc", "square"],
-    "shorter_side": 96,
-    "longest_side": 160,
-    "depth": 18,
-    "width": 8,
-    "norm": "batch",
-    "frozen_stages": 0,
-    "reduced": 16,
-    "k": 3,
-    "rpn_hidden": 16,
-    "anchor_scales": [2, 4],
-    "before_nms": 100,
-    "proposals": 50,
-    "min_size": 4.0,
-}
 
 
 @pytest.fixture(scope="module")
-def network():
-    """A tiny detector with weights so large that it finds something everywhere."""
-    torch.manual_seed(0)
-    made = RFCN(**SETTINGS).eval()
-    with torch.no_grad():
-        for layer in (made.heads.scores, made.rpn.objectness, made.rpn.deltas):
-            layer.weight.normal_(std=0.5)
-        for module in made.modules():  # statistics that are not those of a fresh layer
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(std=0.1)
-                module.running_var.uniform_(0.5, 2)
-                module.weight.uniform_(0.5, 1)
-    return made
+def network(rfcn_network):
+    return rfcn_network
 
 
 @pytest.fixture(scope="module")
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "model.ckpt"
-    about = {"system": "rfcn", "epoch": 0, "step": 0, "metrics": {}}
-    state = {"neurips16": about, "hyper_parameters": dict(network.hparams), "state_dict": network.state_dict()}
-    torch.save(state, path)
-    return path
+def checkpoint(rfcn_checkpoint):
+    return rfcn_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +38,8 @@ def exported(checkpoint, detection_folder, tmp_path_factory):
 def test_the_specification(checkpoint, detection_folder):
     for data in (detection_folder, None):
         (model,) = models(checkpoint, data)
-        assert json.loads(model.spec.parameters["labels"]) == ["disc", "square"]
+        assert model.spec.labels == {"detection_classes": ("disc", "square")}
+        assert json.loads(model.spec.client_parameters["labels"]) == ["disc", "square"]
         assert model.spec.parameters["shorter_side"] == "96"
         shapes = {case["image"].shape[1:3] for case in model.cases}
         assert len(shapes) >= 3

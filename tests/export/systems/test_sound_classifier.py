@@ -51,9 +51,8 @@ def model(checkpoint, sound_folder, tmp_path_factory):
 @pytest.mark.slow
 def test_what_is_published_says_what_it_is(model):
     spec = read_spec(model)
-    assert json.loads(spec.parameters["labels"]) == LABELS == list(spec.labels["class_probabilities"])
-    assert spec.parameters | {"labels": ""} == {
-        "labels": "",
+    assert json.loads(spec.client_parameters["labels"]) == LABELS == list(spec.labels["class_probabilities"])
+    assert spec.parameters == {
         "sample_rate_hz": "22050",
         "window_samples": "110250",
         "step_samples": "8192",

@@ -2,14 +2,16 @@
 
 VOC: ``ImageSets/Main/SPLIT.txt``, ``Annotations/NAME.xml``, ``JPEGImages/NAME.jpg``, in the folder itself or in several
 folders of it (VOCdevkit's VOC2007 and VOC2012, whose pictures are then taken together). Its coordinates count pixels
-from 1, both ends inside. COCO: ``annotations/instances_SPLIT*.json``, and the pictures in ``SPLIT*/`` or ``images/``;
-its boxes are (x, y, width, height). Here a box is its edges: see `training/systems/rfcn/boxes.py`.
+from 1, both ends inside. COCO: ``annotations/instances_SPLIT.json``, with a year where there is but one
+(``instances_SPLIT2017.json``), and the pictures in ``SPLIT/`` or ``images/``; its boxes are (x, y, width, height).
+Here a box is its edges: see `training/systems/rfcn/boxes.py`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from neurips16.training.data.pictures import open_picture
 from neurips16.training.errors import DataError
 
 _log = logging.getLogger(__name__)
+_YEAR = re.compile(r"_?[0-9]{4}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def _read_xml(path: Path) -> list[tuple[str, list[float], bool]]:
         for node in root.iter("object"):
             left, top, right, bottom = (float(node.findtext(f"bndbox/{key}", "")) for key in _CORNERS)
             difficult = node.findtext("difficult", "0").strip() == "1"
-            objects.append((node.findtext("name", "").strip(), [left - 1, top - 1, right, bottom], difficult))
+            box = _finite([left - 1, top - 1, right, bottom])
+            objects.append((node.findtext("name", "").strip(), box, difficult))
         return objects
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{path} is no annotation of PASCAL VOC: {error}") from error
@@ -127,13 +131,9 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _read_coco(folder: Path, split: str, classes: Sequence[str] | None) -> DetectionSet:
-    pattern = "instances_*.json" if split == "all" else f"instances_{split}*.json"
-    files = sorted((folder / "annotations").glob(pattern))
-    if not files:
-        there = ", ".join(sorted(p.name for p in (folder / "annotations").glob("*.json"))) or "none"
-        raise DataError(f"{folder}/annotations has no {pattern}; it has: {there}")
+    files = _coco_files(folder / "annotations", split)
     order = list(classes) if classes is not None else None
-    pictures: list[Picture] = []
+    pictures: dict[Path, Picture] = {}  # several files list one where trainval lies beside its parts
     dropped = 0
     for file in files:
         try:
@@ -143,16 +143,40 @@ def _read_coco(folder: Path, split: str, classes: Sequence[str] | None) -> Detec
             rows: dict[int, list[tuple[str, list[float], bool]]] = {image["id"]: [] for image in content["images"]}
             for entry in content["annotations"]:
                 x, y, width, height = map(float, entry["bbox"])
+                box = _finite([x, y, x + width, y + height])
                 if width > 0 and height > 0:
-                    box = [x, y, x + width, y + height]
                     rows[entry["image_id"]].append((names[entry["category_id"]], box, bool(entry.get("iscrowd", 0))))
                 else:
                     dropped += 1
             images = _coco_images(folder, file.stem.removeprefix("instances_"))
-            pictures += [_picture(images / image["file_name"], rows[image["id"]], order) for image in content["images"]]
+            for image in content["images"]:
+                path = images / image["file_name"]
+                pictures.setdefault(path, _picture(path, rows[image["id"]], order))
         except (OSError, ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{file} is no annotation file of COCO: {type(error).__name__}: {error}") from error
-    return DetectionSet(tuple(order or ()), tuple(pictures), dropped)
+    return DetectionSet(tuple(order or ()), tuple(pictures.values()), dropped)
+
+
+def _coco_files(annotations: Path, split: str) -> list[Path]:
+    """The file of a split, by its exact name or with a year; a split must not take another's pictures."""
+    known = {path.stem.removeprefix("instances_"): path for path in sorted(annotations.glob("instances_*.json"))}
+    names = [name for name in known if split in ("all", name)]
+    if not names:
+        names = [name for name in known if _YEAR.fullmatch(name.removeprefix(split)) and name.startswith(split)]
+    if not names:
+        raise DataError(
+            f"{annotations} has no instances_{split}.json, with or without a year; its splits are: "
+            f"{', '.join(known) or 'none'}"
+        )
+    if len(names) > 1 and split != "all":
+        raise DataError(f"{annotations} has the split {split!r} of several years: name one of {', '.join(names)}")
+    return [known[name] for name in names]
+
+
+def _finite(box: list[float]) -> list[float]:
+    if not all(abs(edge) <= np.finfo(np.float32).max for edge in box):  # false of NaN, too
+        raise ValueError(f"the box {box} is not finite")
+    return box
 
 
 def _coco_images(folder: Path, name: str) -> Path:

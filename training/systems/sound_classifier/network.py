@@ -159,7 +159,7 @@ class SoundClassifier(SystemModule):
         if self.automatic_optimization:
             return
         if len(self._gathered) < self.trainer.num_training_batches:
-            raise RuntimeError("the features of this epoch are not all there: start the run anew, in another folder")
+            raise RuntimeError("the features of this epoch are not all there: start the run again, in another folder")
         features, weights, labels = (np.concatenate(column) for column in zip(*self._gathered, strict=True))
         self._gathered.clear()
         found = fit_svm(features, weights, labels, len(self.hparams.labels), self.hparams.svm_c)

@@ -65,7 +65,7 @@ def test_symbols_that_look_like_renamed_numerals_stay_apart():
 
 def test_names_that_are_taken_or_not_allowed():
     got = problem(
-        "fof(a, axiom, p).", "fof(b, axiom, q).", "fof(b, axiom, r).", "fof(Big, axiom, s).", "fof(a, axiom, t)."
+        "fof(a, axiom, p).", "fof(b, axiom, q).", "fof(b, axiom, r).", "fof(b, lemma, s).", "fof(a, axiom, t)."
     )
     assert got.places == {"b": 0, "premise_1": 1, "premise_2": 2, "premise_3": 3}
     clash = problem("p", "fof(premise_1, axiom, 1=1).", "2=2", "fof(distinct_1_2, axiom, q).")

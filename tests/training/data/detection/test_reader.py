@@ -80,10 +80,45 @@ def test_coco(tmp_path):
     assert found.pictures[0].labels.tolist() == [1, 0]
     assert found.pictures[0].ignored.tolist() == [False, True]
     assert found.pictures[1].boxes.shape == (0, 4)
-    with pytest.raises(DataError, match=r"no instances_train\*\.json; it has: instances_val2017\.json"):
+    with pytest.raises(DataError, match=r"no instances_train\.json, with or without a year; its splits are: val2017"):
         read_detection_set(tmp_path, "train")
     file.write_text(json.dumps(content | {"categories": []}))
     with pytest.raises(DataError, match="KeyError: 3"):
+        read_detection_set(tmp_path, "val")
+
+
+def coco(folder, *names, boxes=([0, 0, 5, 5],)):
+    """Annotation files, each with a picture of its own name."""
+    (folder / "annotations").mkdir(exist_ok=True)
+    for name in names:
+        content = {
+            "images": [{"id": 1, "file_name": f"{name}.jpg"}],
+            "categories": [{"id": 1, "name": "dog"}],
+            "annotations": [{"image_id": 1, "category_id": 1, "bbox": box} for box in boxes],
+        }
+        (folder / f"annotations/instances_{name}.json").write_text(json.dumps(content))
+
+
+def test_a_split_of_coco_takes_no_other_s_pictures(tmp_path):
+    def names(split):
+        return [picture.path.stem for picture in read_detection_set(tmp_path, split).pictures]
+
+    coco(tmp_path, "train", "trainval", "val", "val_small", "val2", "train-extra", "test-dev2017", "minival2014")
+    for name in ("train", "trainval", "val", "val_small", "train-extra", "minival"):
+        assert names(name) == [name if name != "minival" else "minival2014"]
+    with pytest.raises(DataError, match=r"no instances_test\.json, with or without a year; its splits are: minival"):
+        names("test")
+    coco(tmp_path, "train2014", "test2014", "test2017")
+    assert names("train") == ["train"]
+    with pytest.raises(DataError, match="'test' of several years: name one of test2014, test2017"):
+        names("test")
+    assert len(set(names("all"))) == len(names("all")) == 11
+
+
+@pytest.mark.parametrize("box", [[0, 0, float("inf"), 5], [0, float("nan"), 5, 5], [0, 0, 1e39, 5], [-1e308, 0, 1, 1]])
+def test_a_box_of_coco_without_an_end(tmp_path, box):
+    coco(tmp_path, "val", boxes=[box])
+    with pytest.raises(DataError, match=r"instances_val.json .*is not finite"):
         read_detection_set(tmp_path, "val")
 
 

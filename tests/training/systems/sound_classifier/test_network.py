@@ -153,7 +153,7 @@ def test_cross_validation_measures_each_fold_on_a_network_that_has_not_seen_it(s
         assert all(row["clip"].startswith(f"{fold['fold']}-") for row in fold["clips"])
         assert load_module(last_checkpoint(tmp_path / f"fold{fold['fold']}")).hparams.held_out_fold == fold["fold"]
     assert load_module(last_checkpoint(tmp_path / "all")).hparams.held_out_fold == 0
-    # A second start trains nothing anew.
+    # A second start trains nothing again.
     monkeypatch.setattr(
         "neurips16.training.cross_validation.run_training", lambda *a, **k: pytest.fail("trained again")
     )
