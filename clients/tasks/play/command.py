@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,13 @@ def play(
             raise InvalidInputError(f"the server's models play {learnt}, not {environment}")
         import gymnasium
 
-        env = gymnasium.make(environment, render_mode="rgb_array")
+        if environment not in gymnasium.registry:  # of packages that say which they have; not every release asks them
+            for entry in entry_points(group="gymnasium.envs"):
+                entry.load()()
+        try:
+            env = gymnasium.make(environment, render_mode="rgb_array")
+        except gymnasium.error.Error as error:
+            raise InvalidInputError(f"the environment {environment} cannot be made: {error}") from error
         policy = Policy(client)
         played: list[dict[str, Any]] = []
         for episode in range(episodes):
