@@ -118,7 +118,7 @@ class TestAllModels:
     def test_shapes_that_overflow_are_refused(self, server, questions):
         finding = refusals.overflow(server, questions, rounds=1)
         assert not finding.failures
-        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 5}
+        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 6}
 
     def test_a_short_deadline_is_kept(self, server):
         assert not asyncio.run(deadlines.short_deadlines(server)).failures
