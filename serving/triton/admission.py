@@ -39,6 +39,6 @@ def admit(
     if refused and (models is not None or len(refused) == len(found)):
         raise RepositoryError("; ".join(map(str, refused.values())))
     for folder, reason in refused.items():
-        logger.error("model %r is left out: %s", folder.name, reason)
+        logger.error("model %r is left out: %s", folder.name, str(reason).removeprefix(f"model {folder.name!r}: "))
     # Looked at again, so that what has just been written is not taken for a change.
     return {folder: seen for folder, seen in look(repositories, models).items() if folder in found.keys() - refused}

@@ -126,7 +126,7 @@ class TritonServer:
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
         self._gpu = False
-        self._log = ServerLog()
+        self._log = ServerLog(load_failures=model_control == "explicit")
         self._command: list[str] = []  # without the models
         self._environment: dict[str, str] = {}
         self._preload = Path()
@@ -160,6 +160,11 @@ class TritonServer:
     def http_url(self) -> str:
         """Where clients reach the HTTP service, as HOST:PORT."""
         return self._address("HTTP")
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are read, as HOST:PORT."""
+        return self._address("metrics")
 
     @property
     def models(self) -> set[str]:
