@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
 from hostile_folders import HOSTILE, lay, lay_all, model
-from serving_tools import eventually
 from test_command import FREE, Serving, ask
 
 from neurips16.export.spec import Op, read_spec
