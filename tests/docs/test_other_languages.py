@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from google.protobuf import descriptor_pb2
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs/examples"
 PICTURE = 28 * 28
+GO_PACKAGES = Path("/usr/share/gocode")  # where Debian's Go packages are
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,23 @@ def test_node(server, picture, node_modules, tmp_path) -> None:
     script = shutil.copy(EXAMPLES / "node.mjs", tmp_path)
     reply = json.loads(run(["node", str(script), str(EXAMPLES / "kserve_v2.proto")], server))
     assert reply == {"shape": [1, 28, 28, 1], "data": picture}
+
+
+@pytest.mark.triton
+@pytest.mark.slow
+def test_go(server, picture, tmp_path) -> None:
+    missing = [tool for tool in ("go", "protoc", "protoc-gen-go") if shutil.which(tool) is None]
+    if missing or not (GO_PACKAGES / "src/google.golang.org/grpc").is_dir():
+        pytest.skip(f"needs {', '.join(missing) or 'golang-google-grpc-dev'}: Debian's Go and its gRPC")
+    folder = tmp_path / "src/ask"
+    folder.mkdir(parents=True)
+    for name in ("ask.go", "kserve_v2.proto"):
+        shutil.copy(EXAMPLES / name, folder)
+    page = (ROOT / "docs/other-languages.md").read_text("utf-8")
+    (script,) = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "go build" in block]
+    environment = {"GO111MODULE": "off", "GOPATH": f"{tmp_path}:{GO_PACKAGES}", "GOFLAGS": ""}
+    printed = run(["sh", "-ec", f"cd {shlex.quote(str(folder))}\n{script}"], server, **environment)
+    assert json.loads(printed) == {"shape": [1, 28, 28, 1], "data": picture}
 
 
 @pytest.mark.triton
