@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from neurips16.clients.protocol.command_options import Server, asks_server
 
+ENVIRONMENTS = "neurips16.environments"  # entry points: functions that make environments known to Gymnasium
 PIXELS = 24  # of a cell of the picture
 
 
@@ -34,9 +36,7 @@ def play(
         learnt = client.model_config(META).parameters.get("environment")
         if environment != learnt:
             raise InvalidInputError(f"the server's models play {learnt}, not {environment}")
-        import gymnasium
-
-        env = gymnasium.make(environment, render_mode="rgb_array")
+        env = make_environment(environment)
         policy = Policy(client)
         played: list[dict[str, Any]] = []
         for episode in range(episodes):
@@ -66,3 +66,21 @@ def play(
     typer.echo(f"mean return {sum(one['return'] for one in played) / len(played):.3f}")
     if gif is not None:
         typer.echo(f"wrote {gif}")
+
+
+def make_environment(name: str) -> Any:
+    """An environment that is installed, by Gymnasium's name for it.
+
+    Raises:
+        InvalidInputError: there is none of that name.
+    """
+    import gymnasium
+
+    from neurips16.clients.protocol.errors import InvalidInputError
+
+    for entry in entry_points(group=ENVIRONMENTS):
+        entry.load()()
+    try:
+        return gymnasium.make(name, render_mode="rgb_array")
+    except gymnasium.error.Error as error:
+        raise InvalidInputError(f"no environment {name!r} is installed: {error}") from error

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neurips16.training.systems.hdqn.chain import FAR, START, STATES, Chain, expected_return, reach
-from neurips16.training.systems.hdqn.environments import CHAIN
+from neurips16.training.systems.hdqn.environments import CHAIN, register
 from neurips16.training.systems.hdqn.tabular import Learnt, Settings, greedy_return, learn, learn_flat
 
 ALWAYS = np.ones(STATES)
@@ -37,6 +37,8 @@ def test_simulation_agrees():
 
 
 def test_gymnasium_finds_the_environment():
+    register()
+    register()
     env = gymnasium.make(CHAIN, render_mode="rgb_array")
     state, _ = env.reset(seed=1)
     assert state == START
