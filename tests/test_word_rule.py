@@ -46,7 +46,7 @@ def test_real_statements_are_read_alike_in_both_rooms(real_deepmath):
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
 def test_the_documented_program_follows_the_rule(tmp_path):
-    page = (Path(__file__).parents[1] / "clients/docs/words.md").read_text()
+    page = (Path(__file__).parents[1] / "docs/words.md").read_text()
     program = page.split("```ts")[1].split("```")[0]
     for annotation in (": string", ": bigint[]", ": bigint"):
         program = program.replace(annotation, "")

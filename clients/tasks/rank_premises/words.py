@@ -1,6 +1,6 @@
 """The words of a formula and their hashes: what is sent to the models in place of text.
 
-The rule, for clients in any language, stands with worked examples in ``clients/docs/words.md``; `tests/word_cases.json`
+The rule, for clients in any language, stands with worked examples in ``docs/words.md``; `tests/word_cases.json`
 holds this module and training's own to it.
 """
 

@@ -184,7 +184,7 @@ def _encoder_spec(network: DeepMath, build: str, shared: Mapping[str, Any]) -> M
             "words",
             "INT64",
             ("N", "L"),
-            "a hash of each word of the formula, zeros behind the end (clients/docs/words.md has the rule); words "
+            "a hash of each word of the formula, zeros behind the end (docs/words.md has the rule); words "
             "beyond max_length are not read",
         )
     what = "numbers whose product with the other side's ranks, then those whose product is the logit of a listed pair"
