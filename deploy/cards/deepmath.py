@@ -18,7 +18,7 @@ CARD = CARDS / "deepmath"
 MODEL = "serving/models/premise_encoder/1/model.onnx"
 NETWORK = ["--model", MODEL]
 PROOFS = ["--names", "DATA/M2k_list", "--sample", "100", "--ranking", "no", "--prove", "16,64,256", "--timeout-s", "5"]
-STATIONS = {
+TARGETS = {
     "network": NETWORK,
     "hybrid": [*NETWORK, "--method", "hybrid"],
     "neighbours": [*NETWORK, "--method", "neighbours"],
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="the folder that `neurips16 train` left")
     parser.add_argument("--data", type=Path, required=True, help="the data set")
-    parser.add_argument("--only", default=",".join(STATIONS), help="rows: " + ", ".join(STATIONS))
+    parser.add_argument("--only", default=",".join(TARGETS), help="rows: " + ", ".join(TARGETS))
     arguments = parser.parse_args()
     CARD.mkdir(parents=True, exist_ok=True)
     run = read_run(arguments.run)
@@ -59,7 +59,7 @@ def main() -> None:
     write_json(CARD / "run.json", settings)
     write_rows(CARD / "metrics.csv", COLUMNS, run.rows)
     results = {
-        name: measure(CARD / f"{name}.json", "deepmath", STATIONS[name], arguments.data)
+        name: measure(CARD / f"{name}.json", "deepmath", TARGETS[name], arguments.data)
         for name in arguments.only.split(",")
     }
     draw(run.rows)

@@ -34,10 +34,11 @@ def test_a_shipped_model_is_described_checked_and_configured(name):
     path = NEWEST[name]
     spec = read_spec(path)
     assert spec.name == name
-    assert spec.provenance["step"] > 0
     report = json.loads((path.parent / "parity.json").read_text())
     assert report["passed"]
-    assert report["metrics"]["onnx"]
+    if find_export(spec.system).trained:  # what is not has neither a run nor a metric
+        assert spec.provenance["step"] > 0
+        assert report["metrics"]["onnx"]
     assert read_config(MODELS / name / "config.pbtxt") == config_for(spec)
 
 

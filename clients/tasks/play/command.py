@@ -11,7 +11,6 @@ import typer
 
 from neurips16.clients.protocol.command_options import Server, asks_server
 
-ENVIRONMENTS = "neurips16.environments"  # entry points: functions that make environments known to Gymnasium
 PIXELS = 24  # of a cell of the picture
 
 
@@ -36,7 +35,15 @@ def play(
         learnt = client.model_config(META).parameters.get("environment")
         if environment != learnt:
             raise InvalidInputError(f"the server's models play {learnt}, not {environment}")
-        env = make_environment(environment)
+        import gymnasium
+
+        if environment not in gymnasium.registry:  # of packages that say which they have; not every release asks them
+            for entry in entry_points(group="gymnasium.envs"):
+                entry.load()()
+        try:
+            env = gymnasium.make(environment, render_mode="rgb_array")
+        except gymnasium.error.Error as error:
+            raise InvalidInputError(f"the environment {environment} cannot be made: {error}") from error
         policy = Policy(client)
         played: list[dict[str, Any]] = []
         for episode in range(episodes):
@@ -66,21 +73,3 @@ def play(
     typer.echo(f"mean return {sum(one['return'] for one in played) / len(played):.3f}")
     if gif is not None:
         typer.echo(f"wrote {gif}")
-
-
-def make_environment(name: str) -> Any:
-    """An environment that is installed, by Gymnasium's name for it.
-
-    Raises:
-        InvalidInputError: there is none of that name.
-    """
-    import gymnasium
-
-    from neurips16.clients.protocol.errors import InvalidInputError
-
-    for entry in entry_points(group=ENVIRONMENTS):
-        entry.load()()
-    try:
-        return gymnasium.make(name, render_mode="rgb_array")
-    except gymnasium.error.Error as error:
-        raise InvalidInputError(f"no environment {name!r} is installed: {error}") from error
