@@ -146,7 +146,7 @@ def fuzz_readers(seconds: int, cases: int, output: Path) -> Finding:
         for outcome in fuzz(seconds, output, chosen):
             finding.figures[outcome.reader] = finding.figures.get(outcome.reader, 0) + outcome.runs
             finding.expect(not outcome.failure, f"{outcome.reader}: {outcome.failure}")
-        if sum(finding.figures[name] for name in USERS_FILES) >= cases:
+        if sum(finding.figures.get(name, 0) for name in USERS_FILES) >= cases:
             break
         chosen = USERS_FILES
     return finding
