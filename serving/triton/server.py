@@ -338,6 +338,7 @@ class TritonServer:
         for entry in self._index():
             if entry.model in names and not entry.ready:
                 logger.error("%s", explain(entry))
+        assert self._control is not None
         bring_back([model for model in loaded if model.name in names], folder.loaded, self._control)
         self._wanted = names
         self._follow_repository(found)
