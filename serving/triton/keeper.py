@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ServingError
@@ -73,13 +74,15 @@ class ServerKeeper:
     def _ask(self) -> None:
         self._asked_s = time.monotonic()
         try:
-            _, self._unnoted = self._server.loaded_models()
+            noted, self._unnoted = self._server.loaded_models()
         except ControlError:  # busy, or about to end: what was known stands
             return
+        self._release(noted)
 
     def _start_again(self) -> None:
         """Start a server until one runs. The models that it is to load are those that the first had loaded."""
         loaded = self._take_records()
+        self._release(loaded)
         names = loaded.keys() | self._unnoted
         failed_starts = 0
         while not self._stopped.is_set():
@@ -103,6 +106,12 @@ class ServerKeeper:
                 self.restarts += 1
                 logger.warning("Triton answers again, with %s", ", ".join(sorted(self._server.models)) or "no model")
                 return
+
+    def _release(self, loaded: Iterable[str]) -> None:
+        """Let out of quarantine what was loaded since: somebody asked for it by name, or its files have changed."""
+        for model in self.quarantine.models.keys() & set(loaded):
+            self.quarantine.release(model)
+            logger.warning("model %r was loaded again, and is out of quarantine", model)
 
     def _take_records(self) -> dict[str, LoadedModel]:
         """What was loaded, out of the way of the next server's records."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from neurips16.serving.triton.management_client import ControlError, ServerControl
+
+logger = logging.getLogger("neurips16.serving.triton.loaded_models")
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,18 @@ def read_loaded(folder: Path) -> dict[str, LoadedModel]:
     return found
 
 
-def differing(loaded: Iterable[LoadedModel], configs: Mapping[str, Mapping[str, Any]]) -> list[LoadedModel]:
-    """Those whose files, or configuration, are not what the repository has.
+def bring_back(loaded: Iterable[LoadedModel], folder: Path, control: ServerControl) -> None:
+    """Load again what an admin had loaded with a configuration or files of the call's own.
 
     Args:
         loaded: what there was.
-        configs: the configuration of each model as it is loaded from the repository now.
+        folder: where the backend notes what it loads from the repository now.
+        control: of the server. A model that does not load is said in the log.
     """
-    return [one for one in loaded if one.files is not None or configs.get(one.name) != one.config]
+    configs = {name: model.config for name, model in read_loaded(folder).items()}
+    for model in loaded:
+        if model.files is not None or configs.get(model.name) != model.config:
+            try:
+                control.load(model.name, *model.call_parameters())
+            except ControlError as error:
+                logger.error("model %r is not what was loaded before: %s", model.name, error)

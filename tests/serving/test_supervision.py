@@ -16,6 +16,8 @@ import tritonclient.grpc as grpc_client
 from serving_tools import ONE, X_TO_Y, eventually, infer, put, times
 from tritonclient.utils import InferenceServerException
 
+from neurips16.clients import Client
+from neurips16.clients.protocol.errors import ModelNotReadyError
 from neurips16.serving import TritonServer
 from neurips16.serving.triton.admin_token import GRPC_HEADER
 from neurips16.serving.triton.in_flight import (
@@ -213,7 +215,23 @@ def test_a_model_that_crashes_the_server_is_named_and_after_three_times_left_out
         assert server.models == {"double", "triple"}
         assert server.quarantined.keys() == {model}
         assert not client.is_model_ready(model)
+        assert not client.is_server_ready()
+        with Client(server.url, headers={GRPC_HEADER: server.admin_token}) as asking:
+            (said,) = [status for status in asking.models() if status.name == model]
+            assert not said.ready
+            assert "in quarantine, it crashed the server 3 times, the last time with 'x' [2, 3]" in said.reason
+            with pytest.raises(ModelNotReadyError, match="loading it by name brings it back"):
+                asking.infer(model, {"x": X})
         np.testing.assert_array_equal(infer(client, "double", {"x": X})["y"], X * 2)
+
+        client.load_model(model, headers={GRPC_HEADER: server.admin_token})
+        assert eventually(lambda: not server.quarantined)
+        assert client.is_server_ready()
+        np.testing.assert_array_equal(infer(client, model, {"x": X})["y"], X)
+        with pytest.raises(InferenceServerException):
+            infer(client, model, {"x": X - 1})
+        assert eventually(lambda: server.restarts == 4 and server.ready())  # one crash more is the first again
+        np.testing.assert_array_equal(infer(client, model, {"x": X})["y"], X)
     assert "Triton ended by itself with status -11, at model 'soak_crashing' version 1 with 'x' [2, 3]" in caplog.text
     assert "model 'soak_crashing' is not served any more: it crashed the server 3 times" in caplog.text
 
