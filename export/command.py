@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 SystemArgument = Annotated[str, typer.Argument(help="The system, such as deepmath.")]
+
+
+class Precision(Enum):
+    """Of the stored weights."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
 
 
 def export(
@@ -16,20 +25,87 @@ def export(
     checkpoint: Annotated[Path, typer.Option(help="What `neurips16 train` left.")],
     repository: Annotated[Path, typer.Option(help="The model repository that gets the next version.")],
     data: Annotated[
-        Path | None, typer.Option(help="The data set: parity on its inputs, and the task's own metric.")
+        Path | None,
+        typer.Option(
+            help="The data set: parity on its inputs, and the task's own metric against the checkpoint and what is "
+            "published."
+        ),
     ] = None,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Publish without data: no metric is compared.")] = False,
+    replace_better: Annotated[
+        bool, typer.Option("--replace-better", help="Publish even what is worse than the published version.")
+    ] = False,
     url: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a server that has loaded the new version: check it too.")
+        str | None,
+        typer.Option(
+            help="HOST:PORT of a server that loads the new version: check it too, and take it back if it fails."
+        ),
     ] = None,
     inline: Annotated[
         bool, typer.Option(help="Inline our own operators, for runtimes that know no functions.")
     ] = False,
+    opset: Annotated[int | None, typer.Option(min=18, help="ONNX opset of the file.")] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the stored weights; by default the system's own choice.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all but publish.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Export a checkpoint, check it against torch, and publish it; a model that fails is not published."""
+    """Export a checkpoint, check it, and publish it; what fails, or is worse than what is published, is not published."""
+    from neurips16.clients.tables import print_table
     from neurips16.export.run_export import run_export
 
-    for folder in run_export(system, checkpoint, repository, data=data, url=url, inline=inline):
-        typer.echo(f"published {folder}")
+    summary = run_export(
+        system,
+        checkpoint,
+        repository,
+        data=data,
+        no_data=no_data,
+        replace_better=replace_better,
+        url=url,
+        inline=inline,
+        opset=opset,
+        precision=None if precision is None else precision.value,
+        dry_run=dry_run,
+        progress=lambda line: typer.echo(line, err=True),
+    )
+    facts = summary.facts()
+    if as_json:
+        typer.echo(json.dumps({"published": not dry_run, "models": facts}, default=str))
+        return
+    columns: dict[str, Literal["left", "right"]] = {
+        "model": "left",
+        "version": "right",
+        "kB": "right",
+        "compared": "left",
+    }
+    print_table(columns, (_row(fact, line) for fact in facts for line in _compared(fact)))
+    for fact in facts:
+        typer.echo(f"published {fact['folder']}" if fact["folder"] else f"not published (dry run): {fact['model']}")
+
+
+def _row(fact: dict[str, Any], line: str) -> tuple[str, ...]:
+    return fact["model"], str(fact["version"] or "-"), str(fact["bytes"] // 1000), line
+
+
+def _compared(fact: dict[str, Any]) -> Iterator[str]:
+    """What was compared of a model, in lines."""
+    for run, outputs in fact["differences"].items():
+        for output, difference in outputs.items():
+            yield f"{run}: {output} differs from torch by {difference:.3g} at most"
+    for where, metrics in fact["metrics"].items():
+        for name, values in metrics.items():
+            yield f"{name}: {_number(values['torch'])} in torch, {_number(values[where])} in the file"
+    incumbent = fact["incumbent"]
+    for name, values in incumbent.get("metrics", {}).items():
+        yield f"{name}: {_number(values['incumbent'])} in version {incumbent['version']}, {_number(values['onnx'])} now"
+    if not incumbent["compared"]:
+        replaced = f"version {incumbent['version']} was not compared: " if incumbent["version"] else ""
+        yield f"{replaced}{incumbent['why']}"
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.4g}"
 
 
 def evaluate(
@@ -40,6 +116,7 @@ def evaluate(
     model: Annotated[Path | None, typer.Option(help="Measure an exported model.onnx.")] = None,
     url: Annotated[str | None, typer.Option(help="Measure a server, HOST:PORT.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Measure a baseline of the system by its name.")] = None,
+    version: Annotated[str, typer.Option(help="With --url: this version, not the server's choice.")] = "",
     split: Annotated[str, typer.Option(help="test, or all.")] = "test",
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
 ) -> None:
@@ -54,7 +131,7 @@ def evaluate(
 
     chosen = find_export(system)
     options = parse_options(context.args, chosen)
-    target = Target(checkpoint=checkpoint, model=model, url=url, baseline=baseline)
+    target = Target(checkpoint=checkpoint, model=model, url=url, baseline=baseline, version=version)
     metrics = evaluate_target(chosen, target, data, split, options)
     if as_json:
         typer.echo(json.dumps(metrics))
