@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from enum import Enum
@@ -51,7 +52,7 @@ def export(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all but publish.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Export a checkpoint, check it, and publish it; what fails, or is worse than what is published, is not published."""
+    """Export a checkpoint, check it, and publish it: no model that fails, or is worse than the published one."""
     from neurips16.clients.tables import print_table
     from neurips16.export.run_export import run_export
 
@@ -138,6 +139,64 @@ def evaluate(
     else:
         rows = ((name, f"{value:.4f}" if isinstance(value, float) else str(value)) for name, value in metrics.items())
         print_table({"metric": "left", "value": "right"}, rows)
+
+
+class VersionsAction(Enum):
+    """What `neurips16 versions` does."""
+
+    LIST = "list"
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
+    PRUNE = "prune"
+
+
+def versions(
+    models: Annotated[
+        list[str], typer.Argument(help="The model; all models of one export, where they change together.")
+    ],
+    repository: Annotated[Path, typer.Option(help="The model repository.")],
+    action: Annotated[
+        VersionsAction,
+        typer.Option(
+            "--do",
+            help="rollback: publish again what stood before the newest version. promote: publish --number again. "
+            "prune: remove all but the newest --keep.",
+        ),
+    ] = VersionsAction.LIST,
+    number: Annotated[int | None, typer.Option(min=1, help="The version to promote.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="How many of the newest versions prune leaves.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Change a model without the others of the same export.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the versions of a model with their metrics and origin; go back to one, or remove old ones."""
+    from neurips16.clients.tables import print_table
+    from neurips16.export.errors import PublishError
+    from neurips16.export.versions import check_together, describe, promote, prune, rollback_number
+
+    if (number is not None) != (action is VersionsAction.PROMOTE):
+        raise PublishError("--number goes with --do promote, and says which version is published again")
+    if (keep is not None) != (action is VersionsAction.PRUNE):
+        raise PublishError("--keep goes with --do prune, and says how many versions stay")
+    found = {model: describe(repository / model) for model in models}
+    if action in (VersionsAction.ROLLBACK, VersionsAction.PROMOTE):
+        numbers = {model: number or rollback_number(model, known) for model, known in found.items()}
+        if not alone:
+            check_together(repository, numbers)
+        said = [f"{m}: version {n} is published again as {promote(repository / m, n).name}" for m, n in numbers.items()]
+    elif keep is not None:
+        gone = {model: prune(repository / model, keep) for model in models}
+        said = [f"{model}: removed {', '.join(map(str, numbers)) or 'nothing'}" for model, numbers in gone.items()]
+    elif as_json:
+        typer.echo(json.dumps({model: [dataclasses.asdict(v) for v in known] for model, known in found.items()}))
+        return
+    else:
+        columns: dict[str, Literal["left", "right"]] = {"model": "left", "version": "right", "date": "left"}
+        columns |= {"kB": "right", "checkpoint": "left", "metrics": "left"}
+        print_table(columns, ((model, *version.row()) for model, known in found.items() for version in known))
+        return
+    typer.echo(json.dumps({"changed": said}) if as_json else "\n".join(said))
 
 
 evaluate.context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}  # type: ignore[attr-defined]

@@ -66,8 +66,10 @@ def compare(
 
     Args:
         system: whose models they are.
-        models, reports: of this export; the reports get what was compared, and a failure for each loss beyond a gate.
-        repository, newest: where the published versions are, as `newest_versions` gives them.
+        models: of this export.
+        reports: of the models; they get what was compared, and a failure for each loss beyond a gate.
+        repository: where the published versions are.
+        newest: their numbers, as `newest_versions` gives them.
         data: the data set's folder.
         got: the metrics of this export.
         folder: an empty one, in which the published models are laid side by side.

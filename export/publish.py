@@ -48,13 +48,19 @@ def publish(staged: str | Path, repository: str | Path, spec: ModelSpec, report:
     try:
         repository.mkdir(exist_ok=True)
         with staging(repository) as folder:
-            version_dir = folder / "model" / "1"
-            version_dir.mkdir(parents=True)
+            version_dir = make_version(folder)
             shutil.copyfile(staged, version_dir / MODEL_FILE)
             report.save(version_dir)
             return put(version_dir, repository / spec.name)
     except OSError as error:
         raise PublishError(f"cannot publish {spec.name} into {repository}: {error}") from error
+
+
+def make_version(folder: Path) -> Path:
+    """An empty version folder in a staging folder, for `put`."""
+    version_dir = folder / "model" / "1"
+    version_dir.mkdir(parents=True)
+    return version_dir
 
 
 def put(version_dir: Path, model_dir: Path) -> Path:
