@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from neurips16.serving.errors import ServingError
+from neurips16.serving.repository import CONFIG_FILE, is_model
 from neurips16.serving.triton.management_client import ControlError, ServerControl
+from neurips16.serving.triton.repositories import assumed
 
 logger = logging.getLogger("neurips16.serving.triton.repository_poller")
 
@@ -98,6 +100,8 @@ class RepositoryPoller:
         self._control.load(folder.name)
         self._wanted.add(folder.name)
         logger.info("loaded what is new of model %r", folder.name)
+        if not (folder / CONFIG_FILE).is_file():
+            logger.info("%s", assumed(self._control.config(folder.name)))
 
     def _unload(self, folder: Path) -> None:
         self._wanted.discard(folder.name)
@@ -106,12 +110,12 @@ class RepositoryPoller:
 
 
 def look(repositories: Sequence[Path], models: Collection[str] | None) -> dict[Path, Fingerprint]:
-    """The model folders of the repositories, or those of ``models`` only. Hidden ones are no models."""
+    """The model folders of the repositories, or those of ``models`` only."""
     return {
         folder: fingerprint(folder)
         for repository in repositories
         for folder in repository.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and (models is None or folder.name in models)
+        if is_model(folder) and (models is None or folder.name in models)
     }
 
 
