@@ -38,5 +38,33 @@ def admit(
         raise RepositoryError("; ".join(map(str, refused.values())))
     for folder, reason in refused.items():
         logger.error("model %r is left out: %s", folder.name, reason)
+    return _as_written(repositories, models, found.keys() - refused)
+
+
+def admit_again(
+    repositories: Sequence[Path], models: Collection[str] | None, before_load: Callable[[Path], object] | None
+) -> dict[Path, Fingerprint]:
+    """The model folders to load after a crash: what was let pass at the start may have changed since.
+
+    Returns:
+        As `admit`; what is refused now is logged and left out.
+    """
+    found = look(repositories, models)
+    passed = {folder for folder in found if before_load is None or _passes(folder, before_load)}
+    return _as_written(repositories, models, passed)
+
+
+def _passes(folder: Path, before_load: Callable[[Path], object]) -> bool:
+    try:
+        before_load(folder)
+    except RepositoryError as error:
+        logger.error("model %r is left out: %s", folder.name, error)
+        return False
+    return True
+
+
+def _as_written(
+    repositories: Sequence[Path], models: Collection[str] | None, passed: Collection[Path]
+) -> dict[Path, Fingerprint]:
     # Looked at again, so that what has just been written is not taken for a change.
-    return {folder: seen for folder, seen in look(repositories, models).items() if folder in found.keys() - refused}
+    return {folder: seen for folder, seen in look(repositories, models).items() if folder in passed}

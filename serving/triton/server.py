@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
+from neurips16.serving.repository import CONFIG_FILE
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
 from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
-from neurips16.serving.triton.admission import admit
+from neurips16.serving.triton.admission import admit, admit_again
 from neurips16.serving.triton.in_flight import Activity, read_activities, suspects
 from neurips16.serving.triton.installation import (
     cuda_folders,
@@ -30,8 +31,8 @@ from neurips16.serving.triton.log import ServerLog
 from neurips16.serving.triton.management_client import ControlError, ModelState, ServerControl
 from neurips16.serving.triton.memory_limit import limit_memory
 from neurips16.serving.triton.process import STANDS_FOR, ServerProcess
-from neurips16.serving.triton.repositories import check_repository, explain
-from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
+from neurips16.serving.triton.repositories import assumed, check_repository, explain
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller
 from neurips16.serving.triton.run_folder import RunFolder, server_environment
 
 if TYPE_CHECKING:
@@ -239,6 +240,7 @@ class TritonServer:
         for entry in failed:
             logger.error("left out: %s", explain(entry))
         self._wanted = wanted
+        self._say_assumed()
         self._follow_repository(self._found)
         self._keeper = ServerKeeper(self, folder)
         self._keeper.start()
@@ -330,7 +332,8 @@ class TritonServer:
         if self._control is not None:
             self._control.close()
         folder.renew()
-        found = look(self.repositories, self._models if self._model_control == "poll" else None)
+        models = self._models if self._model_control == "poll" else names
+        found = admit_again(self.repositories, models, self._before_load)
         known = {model.name for model in found}
         if self._model_control == "poll":
             names = known
@@ -395,6 +398,15 @@ class TritonServer:
             return self._control.index()
         except ControlError as error:
             raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
+
+    def _say_assumed(self) -> None:
+        assert self._control is not None
+        for model in self._found:
+            if model.name in self.models and not (model / CONFIG_FILE).is_file():
+                try:
+                    logger.info("%s", assumed(self._control.config(model.name)))
+                except ControlError as error:
+                    logger.warning("what was assumed of model %r is not known: %s", model.name, error)
 
     def _follow_repository(self, found: dict[Path, Fingerprint]) -> None:
         if self._model_control != "poll":
