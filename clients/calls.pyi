@@ -12,14 +12,37 @@ from neurips16.clients.protocol.messages import ModelConfig, ModelStatistics, Mo
 from neurips16.clients.tasks.classify_image.calls import ImageClass
 from neurips16.clients.tasks.classify_sound.calls import SoundClassification
 from neurips16.clients.tasks.detect.calls import Detection
+from neurips16.clients.tasks.draw_states.calls import DrawnStates
 from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
-from neurips16.clients.tasks.rank_premises.calls import PremiseRanking
+from neurips16.clients.tasks.linear_landscape.calls import LinearLandscape
+from neurips16.clients.tasks.novelty.calls import Novelty
+from neurips16.clients.tasks.rank_premises.calls import Method, PremiseRanking
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
 from neurips16.clients.tasks.rank_premises.statements import Statement
 
 def method_signature(operation: Callable[..., Any]) -> inspect.Signature: ...
 
 class TaskCalls:
+    def choose_actions(
+        self, observations: np.ndarray, goals: np.ndarray, *, timeout_s: float | None = None
+    ) -> np.ndarray:
+        """The action that promises most on the way to each goal, int64 [N]; observations and goals are integers [N].
+
+        Raises:
+            InvalidInputError: they are no whole numbers, or not equally many.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    def choose_goals(self, observations: np.ndarray, *, timeout_s: float | None = None) -> np.ndarray:
+        """The goal that promises most, int64 [N], for each of the observations, integers [N].
+
+        Raises:
+            InvalidInputError: the observations are no whole numbers, one for each row.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     def classify_image(
         self, image: ImageSource, *, model: str, top_k: int | None = None, timeout_s: float | None = None
     ) -> list[ImageClass]:
@@ -78,17 +101,51 @@ class TaskCalls:
         """
         ...
 
+    def draw_states(
+        self,
+        couplings: np.ndarray,
+        biases: np.ndarray,
+        *,
+        scan: str = "systematic",
+        order: Sequence[int] | None = None,
+        chains: int = 64,
+        start: np.ndarray | None = None,
+        burn_in: int = 100,
+        sweeps: int = 1000,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> DrawnStates:
+        """Draw from a model; the same seed draws the same on any server.
+
+        Args:
+            couplings: [V, V], symmetric with zeros on the diagonal. With ``biases`` [V, Q] entry (i, j) rewards equal
+                states (a Potts model); with ``biases`` [V] it rewards that both variables are 1 (a binary model).
+            biases: of each state [V, Q], or of being 1 [V].
+            scan: systematic, random, shuffled or lazy.
+            order: a permutation of the variables; None is 0 … V - 1.
+            chains: how many run side by side, where there is no start.
+            start: int [C, V]; None spreads the chains over the states.
+            burn_in: sweeps of V updates that are not counted.
+            sweeps: that are.
+            seed: of everything random.
+
+        Raises:
+            InvalidInputError: an argument does not fit another, or is out of its range.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     def embed(
-        self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
+        self, statements: Sequence[str | Statement], *, side: str = "premise", timeout_s: float | None = None
     ) -> np.ndarray:
         """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
 
         Args:
             statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
-            model: ``premise_encoder`` or ``conjecture_encoder``.
+            side: as what: "premise" or "conjecture".
 
         Raises:
-            InvalidInputError: a statement cannot be used, or no encoder has this name.
+            InvalidInputError: a statement cannot be used, or there is no such side.
         """
         ...
 
@@ -147,6 +204,22 @@ class TaskCalls:
         """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
         ...
 
+    def linear_landscape(
+        self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, *, timeout_s: float | None = None
+    ) -> LinearLandscape:
+        """Loss, gradient and global minimum of a chain of matrices.
+
+        Args:
+            weights: [d_k, d_{k-1}], the first layer's first.
+            x: [m, d_0], a sample in each row.
+            y: [m, d_K].
+
+        Raises:
+            InvalidInputError: the shapes do not fit, a number is infinite or none, or the chain is too long.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     def load(self, model: str, *, timeout_s: float | None = None) -> None:
         """Load a model of the server's repository, or load it again where its files have changed. For admins.
 
@@ -167,6 +240,22 @@ class TaskCalls:
         """Every model of the server's repository, loaded or not.
 
         Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        ...
+
+    def novelty(
+        self, states: np.ndarray, *, bits: int = 16, centre: bool = True, timeout_s: float | None = None
+    ) -> Novelty:
+        """How new each state is, by counting states with its code.
+
+        Args:
+            states: numbers [N, D], such as embeddings, one state in each row.
+            bits: of the code: more of them tell more states apart, so that more of them are new.
+            centre: subtract the mean of each column first; else directions are compared as seen from zero.
+
+        Raises:
+            InvalidInputError: the states are no finite table, or too wide, or there are no such codes.
+            UnexpectedReplyError: the server's model is another.
         """
         ...
 
@@ -198,9 +287,10 @@ class TaskCalls:
         *,
         top_k: int | None = None,
         for_proof: bool = False,
+        method: Method = "hybrid",
         timeout_s: float | None = None,
     ) -> PremiseRanking:
-        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+        """The premises by how useful each looks for a proof of the conjecture, best first.
 
         Args:
             conjecture: ``fof(name, role, formula).`` or a bare formula.
@@ -208,6 +298,8 @@ class TaskCalls:
             top_k: how many to return; all, if None.
             for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
                 index that holds a statement of its name, that statement and all after it, which may be proved with it.
+            method: "network", what the model has learnt; "neighbours", what shares rare symbols with the conjecture or
+                was needed, as far as the index knows, to prove what does; "hybrid", the sum of both.
 
         Emits `Encoded` while premises are encoded.
 
@@ -262,6 +354,26 @@ class TaskCalls:
         ...
 
 class AsyncTaskCalls:
+    async def choose_actions(
+        self, observations: np.ndarray, goals: np.ndarray, *, timeout_s: float | None = None
+    ) -> np.ndarray:
+        """The action that promises most on the way to each goal, int64 [N]; observations and goals are integers [N].
+
+        Raises:
+            InvalidInputError: they are no whole numbers, or not equally many.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    async def choose_goals(self, observations: np.ndarray, *, timeout_s: float | None = None) -> np.ndarray:
+        """The goal that promises most, int64 [N], for each of the observations, integers [N].
+
+        Raises:
+            InvalidInputError: the observations are no whole numbers, one for each row.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     async def classify_image(
         self, image: ImageSource, *, model: str, top_k: int | None = None, timeout_s: float | None = None
     ) -> list[ImageClass]:
@@ -320,17 +432,51 @@ class AsyncTaskCalls:
         """
         ...
 
+    async def draw_states(
+        self,
+        couplings: np.ndarray,
+        biases: np.ndarray,
+        *,
+        scan: str = "systematic",
+        order: Sequence[int] | None = None,
+        chains: int = 64,
+        start: np.ndarray | None = None,
+        burn_in: int = 100,
+        sweeps: int = 1000,
+        seed: int = 0,
+        timeout_s: float | None = None,
+    ) -> DrawnStates:
+        """Draw from a model; the same seed draws the same on any server.
+
+        Args:
+            couplings: [V, V], symmetric with zeros on the diagonal. With ``biases`` [V, Q] entry (i, j) rewards equal
+                states (a Potts model); with ``biases`` [V] it rewards that both variables are 1 (a binary model).
+            biases: of each state [V, Q], or of being 1 [V].
+            scan: systematic, random, shuffled or lazy.
+            order: a permutation of the variables; None is 0 … V - 1.
+            chains: how many run side by side, where there is no start.
+            start: int [C, V]; None spreads the chains over the states.
+            burn_in: sweeps of V updates that are not counted.
+            sweeps: that are.
+            seed: of everything random.
+
+        Raises:
+            InvalidInputError: an argument does not fit another, or is out of its range.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     async def embed(
-        self, statements: Sequence[str | Statement], *, model: str = "premise_encoder", timeout_s: float | None = None
+        self, statements: Sequence[str | Statement], *, side: str = "premise", timeout_s: float | None = None
     ) -> np.ndarray:
         """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
 
         Args:
             statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
-            model: ``premise_encoder`` or ``conjecture_encoder``.
+            side: as what: "premise" or "conjecture".
 
         Raises:
-            InvalidInputError: a statement cannot be used, or no encoder has this name.
+            InvalidInputError: a statement cannot be used, or there is no such side.
         """
         ...
 
@@ -391,6 +537,22 @@ class AsyncTaskCalls:
         """From one image to another, uint8 [steps, steps, H, W, C]: the class along axis 0, the style along axis 1."""
         ...
 
+    async def linear_landscape(
+        self, weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, *, timeout_s: float | None = None
+    ) -> LinearLandscape:
+        """Loss, gradient and global minimum of a chain of matrices.
+
+        Args:
+            weights: [d_k, d_{k-1}], the first layer's first.
+            x: [m, d_0], a sample in each row.
+            y: [m, d_K].
+
+        Raises:
+            InvalidInputError: the shapes do not fit, a number is infinite or none, or the chain is too long.
+            UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
     async def load(self, model: str, *, timeout_s: float | None = None) -> None:
         """Load a model of the server's repository, or load it again where its files have changed. For admins.
 
@@ -411,6 +573,22 @@ class AsyncTaskCalls:
         """Every model of the server's repository, loaded or not.
 
         Where that is for who has the admin token, and no header holds it, the loaded ones only.
+        """
+        ...
+
+    async def novelty(
+        self, states: np.ndarray, *, bits: int = 16, centre: bool = True, timeout_s: float | None = None
+    ) -> Novelty:
+        """How new each state is, by counting states with its code.
+
+        Args:
+            states: numbers [N, D], such as embeddings, one state in each row.
+            bits: of the code: more of them tell more states apart, so that more of them are new.
+            centre: subtract the mean of each column first; else directions are compared as seen from zero.
+
+        Raises:
+            InvalidInputError: the states are no finite table, or too wide, or there are no such codes.
+            UnexpectedReplyError: the server's model is another.
         """
         ...
 
@@ -442,9 +620,10 @@ class AsyncTaskCalls:
         *,
         top_k: int | None = None,
         for_proof: bool = False,
+        method: Method = "hybrid",
         timeout_s: float | None = None,
     ) -> PremiseRanking:
-        """The premises by how useful the model thinks each is to prove the conjecture, best first.
+        """The premises by how useful each looks for a proof of the conjecture, best first.
 
         Args:
             conjecture: ``fof(name, role, formula).`` or a bare formula.
@@ -452,6 +631,8 @@ class AsyncTaskCalls:
             top_k: how many to return; all, if None.
             for_proof: leave out what a proof must not use: the conjecture itself (its name or its formula) and, in an
                 index that holds a statement of its name, that statement and all after it, which may be proved with it.
+            method: "network", what the model has learnt; "neighbours", what shares rare symbols with the conjecture or
+                was needed, as far as the index knows, to prove what does; "hybrid", the sum of both.
 
         Emits `Encoded` while premises are encoded.
 

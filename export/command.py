@@ -23,8 +23,10 @@ class Precision(Enum):
 
 def export(
     system: SystemArgument,
-    checkpoint: Annotated[Path, typer.Option(help="What `neurips16 train` left.")],
     repository: Annotated[Path, typer.Option(help="The model repository that gets the next version.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="What `neurips16 train` left; none for a method without training.")
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from neurips16.export.errors import ExportError, PublishError
@@ -30,10 +30,12 @@ def check_comparable(
 ) -> None:
     """Refuse an export that nothing could hold against what it replaces, before any work is done.
 
+    A method without training has nothing that could get worse: parity with the library is all there is to compare.
+
     Raises:
         PublishError: there are published versions, and no data, no metric, or not of all the models of the system.
     """
-    if not newest:
+    if not newest or not system.trained:
         return
     names = [model.spec.name for model in models]
     published = ", ".join(f"{name} version {number}" for name, number in newest.items())
@@ -53,24 +55,22 @@ def check_comparable(
 
 
 def compare(
-    system: SystemExport,
     models: Sequence[ExportedModel],
     reports: Sequence[ParityReport],
     repository: Path,
     newest: Mapping[str, int],
-    data: Path | None,
+    measure: Callable[[Target], Mapping[str, float]],
     got: Mapping[str, float],
     folder: Path,
 ) -> None:
     """Measure the published versions on the same data, and hold this export's metrics against theirs in the reports.
 
     Args:
-        system: whose models they are.
         models: of this export.
         reports: of the models; they get what was compared, and a failure for each loss beyond a gate.
         repository: where the published versions are.
         newest: their numbers, as `newest_versions` gives them.
-        data: the data set's folder.
+        measure: gives the metrics of a target, on the same data as this export's.
         got: the metrics of this export.
         folder: an empty one, in which the published models are laid side by side.
 
@@ -82,7 +82,7 @@ def compare(
         os.symlink((repository / name / str(number)).absolute(), folder / name / "1", target_is_directory=True)
     target = Target(model=folder / models[0].spec.name / "1" / MODEL_FILE)
     try:
-        before = system.evaluate(target, data, "test", system.quick_options)
+        before = measure(target)
     except ExportError as error:
         published = ", ".join(f"{name} version {number}" for name, number in newest.items())
         raise PublishError(f"{published} cannot be measured, so not compared: {error}; {REMEDY}") from error

@@ -55,6 +55,8 @@ def open_model(path: str | Path) -> Any:
 
 def _check_external(path: Path, external: dict[str, str]) -> None:
     """Hold what a tensor says of its weights against the file that it names. ONNX Runtime looks, too, not all of it."""
+    if any(not isinstance(part, str) for part in (*external, *external.values())):  # bytes that are no UTF-8
+        raise ExternalDataError(f"{path} says in bytes that are no text where it keeps weights: save it again in one")
     location, folder = external.get("location", ""), path.parent.resolve()
     try:
         named = folder / location

@@ -15,11 +15,14 @@ EXPORT = "export"  # the key of `export_facts` in ModelSpec.provenance
 END_BYTES = 1 << 20
 
 
-def export_facts(checkpoint: Path, fingerprint: dict[str, Any] | None, precision: str) -> dict[str, Any]:
-    """What an export adds to the facts of the training, which the checkpoint carries (its preset among them)."""
+def export_facts(checkpoint: Path | None, fingerprint: dict[str, Any] | None, precision: str) -> dict[str, Any]:
+    """What an export adds to the facts of the training, which the checkpoint carries (its preset among them).
+
+    ``checkpoint`` is None for a method without training.
+    """
     return {
-        "checkpoint": checkpoint.name,
-        "checkpoint_sha256": file_sha256(checkpoint) if checkpoint.is_file() else None,
+        "checkpoint": checkpoint and checkpoint.name,
+        "checkpoint_sha256": file_sha256(checkpoint) if checkpoint and checkpoint.is_file() else None,
         "data": fingerprint,
         "precision": precision,
         "commit": source_commit(),

@@ -71,21 +71,24 @@ class SystemExport:
 
     Attributes:
         name: the same in training/, export/ and on the command line.
-        evaluate: target, data folder (None for a system that needs no data), split ("test" or "all") and options to
-            metrics, one flat mapping with the same names for every target.
-        models: checkpoint and data folder (or None) to the models to export, in the order in which to publish them;
-            None for a system of which nothing is exported.
+        evaluate: None where there is nothing to measure; else target, data folder (None for a system that needs no
+            data), split ("test" or "all") and options to metrics, one flat mapping with the same names for every
+            target.
+        models: checkpoint (None for a system without training) and data folder (or None) to the models to export, in
+            the order in which to publish them; None for a system of which nothing is exported.
         options: name to explanation of the options that ``evaluate`` knows.
         quick_options: with which ``evaluate`` measures the gated metrics at an export, and no more.
         needs_data: whether ``evaluate`` needs a data set.
+        trained: whether the models come from a checkpoint; those of a method without training need none.
     """
 
     name: str
-    evaluate: Callable[[Target, Any, str, Mapping[str, str]], Mapping[str, float]]
-    models: Callable[[Path, Path | None], Sequence[ExportedModel]] | None = None
+    evaluate: Callable[[Target, Any, str, Mapping[str, str]], Mapping[str, float]] | None = None
+    models: Callable[[Any, Path | None], Sequence[ExportedModel]] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     quick_options: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
+    trained: bool = True
 
 
 def range_parameters(inputs: Sequence[TensorSpec]) -> dict[str, str]:

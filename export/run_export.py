@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class ExportSummary:
 
 def run_export(
     system_name: str,
-    checkpoint: Path,
+    checkpoint: Path | None,
     repository: Path,
     *,
     data: Path | None = None,
@@ -84,7 +84,7 @@ def run_export(
 
     Args:
         system_name: a system that can be exported.
-        checkpoint: of that system.
+        checkpoint: of that system; None for a method without training.
         repository: gets the next version of each model.
         data: the data set's folder: the parity check reads real inputs of it, and the task's metric is compared between
             the checkpoint, the exported files and the published versions.
@@ -101,19 +101,24 @@ def run_export(
     Raises:
         ExportError: nothing of this system is exported, or something it needs was not given.
         ParityError: what was exported is not what was trained, or worse than what is published; the text lists every
-            difference, and the reports lie beside the checkpoint.
+            difference, and the reports lie beside the checkpoint (the repository, where there is none).
         PublishError: the comparison with what is published cannot be made, or the repository cannot be written.
     """
     system = find_export(system_name)
     if system.models is None:
         raise ExportError(f"nothing of {system_name} is exported: it is evaluated, see `neurips16 evaluate`")
+    if system.trained != (checkpoint is not None):
+        needs = "comes from a checkpoint: give --checkpoint FILE" if system.trained else "has no training: leave it out"
+        raise ExportError(f"{system_name} {needs}")
     if data is not None and no_data:
         raise EvaluationError(f"--data {data} and --no-data contradict each other: leave one out")
     if data is None and system.needs_data and not no_data:
         raise EvaluationError(
             f"{system_name} is compared with its checkpoint by a metric: give --data FOLDER, or say --no-data"
         )
-    progress(f"reading {checkpoint}")
+    if dry_run and url is not None:
+        raise ExportError(f"--dry-run publishes nothing, so {url} cannot be asked: leave --url out")
+    progress(f"reading {checkpoint or system_name}")
     fingerprint = None if data is None else data_fingerprint(data)
     facts = export_facts(checkpoint, fingerprint, precision or "the system's own")
     models = [_as_asked(model, facts, opset, precision) for model in system.models(checkpoint, data)]
@@ -128,31 +133,34 @@ def run_export(
             progress(f"{model.spec.name}: exporting, and comparing with torch on {len(model.cases)} cases")
             reports.append(_export(model, file, inline=inline))
             reports[-1].data = fingerprint
-        if data is not None or not system.needs_data:
+        if checkpoint is not None and (data is not None or not system.needs_data):
             progress(f"measuring {system.name}: the checkpoint")
-            before = evaluate_target(system, Target(checkpoint=checkpoint), data, "test", system.quick_options)
+            measure = partial(evaluate_target, system, data=data, split="test", options=system.quick_options)
+            before = measure(Target(checkpoint=checkpoint))
             progress(f"measuring {system.name}: the exported files")
-            after = evaluate_target(system, Target(model=files[0]), data, "test", system.quick_options)
+            after = measure(Target(model=files[0]))
             for model, report in zip(models, reports, strict=True):
                 report.add_metrics(model.spec, "onnx", before, after)
             if newest and not replace_better:
                 progress(f"measuring {system.name}: what is published")
-                compare(system, models, reports, repository, newest, data, after, Path(folder) / "published")
+                compare(models, reports, repository, newest, measure, after, Path(folder) / "published")
         for report in reports:
             if not report.incumbent:
                 number = newest.get(report.model)
-                why = "the first version" if number is None else "--replace-better was given"
+                why = "--replace-better was given" if system.trained else "nothing of it is trained"
+                why = why if number is not None else "the first version"
                 report.incumbent = {"version": number, "compared": False, "why": why}
-        _raise_if_failed(reports, checkpoint)
+        beside = repository if checkpoint is None else checkpoint
+        _raise_if_failed(reports, beside)
         sizes = tuple(file.stat().st_size for file in files)
         if dry_run:
             return ExportSummary((), tuple(reports), sizes)
         if newest_versions(repository, models) != newest:
             raise PublishError(f"another export has published into {repository} meanwhile: compare again, start again")
-        published = [publish(f, repository, m.spec, r) for m, f, r in zip(models, files, reports, strict=True)]
+        published = _publish_all(models, files, reports, repository)
     if url is not None:
         progress(f"waiting for {url} to load {', '.join(f'{v.parent.name} version {v.name}' for v in published)}")
-        reports = _check_served(url, models, published, checkpoint, reports)
+        reports = _check_served(url, models, published, beside, reports)
     return ExportSummary(tuple(published), tuple(reports), sizes)
 
 
@@ -185,8 +193,10 @@ def evaluate_target(
     """The metrics of a system for a target.
 
     Raises:
-        EvaluationError: the system needs a data set, and none is given.
+        EvaluationError: the system has no metrics, or needs a data set and none is given.
     """
+    if system.evaluate is None:
+        raise EvaluationError(f"{system.name} has no metric of its own: there is nothing to measure")
     if data is None and system.needs_data:
         raise EvaluationError(f"{system.name} is measured on a data set: give --data FOLDER")
     return system.evaluate(target, data, split, options)
@@ -209,11 +219,28 @@ def _export(model: ExportedModel, file: Path, *, inline: bool) -> ParityReport:
     return check_parity(model.spec, model.module, file, model.cases, op_library=library)
 
 
+def _publish_all(
+    models: Sequence[ExportedModel], files: Sequence[Path], reports: Sequence[ParityReport], repository: Path
+) -> list[Path]:
+    """Publish all models, or none.
+
+    Raises:
+        PublishError: one cannot be published; those before it were taken back, or the text says which were not.
+    """
+    published: list[Path] = []
+    for model, file, report in zip(models, files, reports, strict=True):
+        try:
+            published.append(publish(file, repository, model.spec, report))
+        except PublishError as error:
+            raise PublishError("\n".join([str(error), *_take_back(published)])) from error
+    return published
+
+
 def _check_served(
     url: str,
     models: Sequence[ExportedModel],
     published: Sequence[Path],
-    checkpoint: Path,
+    beside: Path,
     reports: Sequence[ParityReport],
 ) -> list[ParityReport]:
     """Ask a server for the new versions; the reports that stand beside them get its answers.
@@ -232,15 +259,15 @@ def _check_served(
             )
             runs, failures = {**report.runs, **asked.runs}, [*report.failures, *asked.failures]
             served.append(dataclasses.replace(report, runs=runs, failures=failures))
-        _raise_if_failed(served, checkpoint)
+        _raise_if_failed(served, beside)
     except ExportError as error:
-        raise type(error)(f"{error}\n{_take_back(published)}") from error
+        raise type(error)("\n".join([str(error), *_take_back(published)])) from error
     for version, report in zip(published, served, strict=True):
         report.save(version)
     return served
 
 
-def _take_back(published: Sequence[Path]) -> str:
+def _take_back(published: Sequence[Path]) -> list[str]:
     """Take versions out of the repository again; what became of each, for the user."""
     lines = []
     for version in published:
@@ -250,11 +277,15 @@ def _take_back(published: Sequence[Path]) -> str:
             lines.append(f"{name} was taken back: {version} is gone, and its number is not given again")
         except PublishError as error:
             lines.append(f"{name} STANDS in {version}: {error}; remove it")
-    return "\n".join(lines)
+    return lines
 
 
-def _raise_if_failed(reports: Sequence[ParityReport], checkpoint: Path) -> None:
-    """The gate of all models together; each report that does not pass is kept beside the checkpoint.
+def _raise_if_failed(reports: Sequence[ParityReport], beside: Path) -> None:
+    """The gate of all models together; each report that does not pass is kept.
+
+    Args:
+        reports: of the models of one export.
+        beside: the checkpoint, or the repository where there is none; the reports lie beside it.
 
     Raises:
         ParityError: one has failed.
@@ -264,10 +295,12 @@ def _raise_if_failed(reports: Sequence[ParityReport], checkpoint: Path) -> None:
         try:
             report.raise_if_failed()
         except ParityError as error:
-            kept = checkpoint.with_name(f"{checkpoint.name}.{report.model}.failed.json")
+            kept = beside.with_name(f"{beside.name}.{report.model}.failed.json")
             texts.append(str(error))
-            with contextlib.suppress(OSError):  # a folder that is not ours: the text has what counts
+            try:
                 kept.write_text(report.to_json() + "\n", encoding="utf-8")
                 texts.append(f"{report.model}: the report is in {kept}")
+            except OSError as problem:  # the text has what counts
+                texts.append(f"{report.model}: the report could not be kept: {problem}")
     if texts:
         raise ParityError("\n".join(texts))

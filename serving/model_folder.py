@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from neurips16.export.spec import MODEL_NAME
@@ -24,14 +24,36 @@ def check_folder(model_dir: Path) -> None:
         raise RepositoryError(
             f"a model's folder is called {model_dir.name[:200]!a}: letters, digits, '_', '-' and '.' only, rename it"
         )
-    repository, seen = model_dir.parent.resolve(), 0
+    repository = model_dir.parent.resolve()
     _check_entry(model_dir, model_dir, repository)
-    for folder, folders, files in os.walk(model_dir):
-        seen += len(folders) + len(files)
+    for path in folder_contents(model_dir):
+        _check_entry(path, model_dir, repository)
+
+
+def folder_contents(model_dir: Path) -> Iterator[Path]:
+    """All that is below a model's folder as the server sees it: linked folders are entered, each real one once.
+
+    Raises:
+        RepositoryError: a folder cannot be read, or there is too much.
+    """
+    entered, waiting, seen = set(), [model_dir], 0
+    while waiting:
+        folder = waiting.pop()
+        try:
+            real = folder.resolve()
+            if real in entered:
+                continue
+            entered.add(real)
+            paths = sorted(folder.iterdir())
+        except (OSError, RuntimeError) as error:
+            raise RepositoryError(f"{str(folder.relative_to(model_dir.parent))!a} cannot be read: {error}") from error
+        seen += len(paths)
         if seen > MAX_FILES:
             raise RepositoryError(f"model {model_dir.name!r} has more than {MAX_FILES} files: remove what is no model")
-        for name in (*folders, *files):
-            _check_entry(Path(folder, name), model_dir, repository)
+        for path in paths:
+            yield path
+            if path.is_dir():
+                waiting.append(path)
 
 
 def _check_entry(path: Path, model_dir: Path, repository: Path) -> None:
@@ -54,7 +76,7 @@ def refuse_programs(model_dir: Path) -> None:
     Raises:
         RepositoryError: there is one.
     """
-    for path in sorted(model_dir.rglob("*")):
+    for path in folder_contents(model_dir):
         if path.suffix in PROGRAMS or ".so." in path.name:
             raise RepositoryError(
                 f"{str(path.relative_to(model_dir.parent))!a} is a program, which the server might run in place of its "

@@ -31,7 +31,7 @@ from neurips16.export.spec import (
     read_spec,
 )
 from neurips16.serving.errors import RepositoryError
-from neurips16.serving.model_folder import check_folder, refuse_programs
+from neurips16.serving.model_folder import check_folder, folder_contents, refuse_programs
 from neurips16.serving.release import Release, preflight
 
 BACKEND = "onnxruntime"
@@ -119,7 +119,7 @@ def write_config(
         if state.initial != 0:
             array = np.full(state.dims, state.initial, DTYPES[state.dtype][0])
             wanted[model_dir / STATE_FOLDER / state.input] = array.tobytes()
-    changed = [path for path, content in wanted.items() if not path.is_file() or path.read_bytes() != content]
+    changed = [path for path, content in wanted.items() if not _holds(path, content)]
     for path in changed:
         if path.parent.is_symlink() and path.parent != model_dir:
             raise RepositoryError(f"{path.parent} is a link, and what is written there would be another's: remove it")
@@ -130,6 +130,11 @@ def write_config(
             file.write(wanted[path])
         partial.replace(path)
     return changed
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content; one of another size is not read, it may be endless."""
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 def render(config: ModelConfig) -> str:
@@ -239,10 +244,19 @@ def prepare_model(
     Raises:
         RepositoryError: the model cannot be served; the text, of one line, names it and what to do.
     """
+    try:
+        return _prepare_model(model_dir, release, keep_versions)
+    except OSError as error:
+        raise RepositoryError(f"model {model_dir.name!r} cannot be read or written: {error}") from error
+
+
+def _prepare_model(model_dir: Path, release: Release | str | None, keep_versions: int | None) -> list[Path]:
     check_folder(model_dir)
     config_path, model_path = model_dir / CONFIG_FILE, newest_model(model_dir)
     configured = config_path.is_file()
-    for path in sorted(model_dir.glob("[0-9]*/**/*.onnx")):  # every version, ours or not, that the server might open
+    for path in folder_contents(model_dir):  # every version, ours or not, that the server might open
+        if path.suffix != ".onnx" or path.is_dir():
+            continue
         try:
             open_model(path)
         except NotAnOnnxFileError:  # what is said of it elsewhere, or by the server, says more
@@ -269,8 +283,6 @@ def prepare_model(
         raise RepositoryError(
             f"model {model_dir.name!r}: {error}; export it with `neurips16 export`, or write {config_path} yourself"
         ) from error
-    except OSError as error:
-        raise RepositoryError(f"model {model_dir.name!r}: cannot write its configuration: {error}") from error
 
 
 def newest_model(model_dir: str | Path) -> Path | None:

@@ -72,7 +72,7 @@ def test_a_system_is_called_as_its_module(name) -> None:
     assert found.name == name
     assert found.module is None or found.module.system == name
     assert find_export(name).name == name
-    assert found.preset_names(), "a system has a preset"
+    assert found.module is None or found.preset_names(), "a system that is trained has a preset"
 
 
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
@@ -103,15 +103,15 @@ def test_the_small_preset_trains(name, checkpoints, tmp_path_factory, request) -
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_what_is_trained_is_exported_and_passes_parity(name, checkpoints, tmp_path, request) -> None:
+def test_what_is_exported_passes_parity(name, checkpoints, tmp_path, request) -> None:
     """Of the small preset; of the fixture ``NAME_checkpoint`` where a network that knows nothing yet proves nothing."""
     try:
         checkpoint = request.getfixturevalue(f"{name}_checkpoint")
     except pytest.FixtureLookupError:
-        if name not in checkpoints:
+        if find_export(name).trained and name not in checkpoints:
             pytest.skip("its small preset was not trained")
-        checkpoint = checkpoints[name]
-    published = run_export(name, checkpoint, tmp_path / "models", no_data=True).folders
+        checkpoint = checkpoints.get(name)
+    published = run_export(name, checkpoint, tmp_path / "models", no_data=find_export(name).needs_data).folders
     assert published
     for folder in published:
         spec = read_spec(folder / "model.onnx")
@@ -125,7 +125,7 @@ def test_a_shipped_model_has_a_system_and_a_card(name) -> None:
     spec = SHIPPED[name]
     assert spec.system in EXPORTED
     assert (ROOT / "serving/cards" / spec.system / "README.md").is_file()
-    assert spec.metrics, "its own metric gates it"
+    assert spec.metrics or not find_export(spec.system).trained, "its own metric gates it"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -125,9 +125,11 @@ def page_app(client: Client, *, host: str = "127.0.0.1", names: Iterable[str] = 
         import gradio as gr
         from fastapi import FastAPI
 
+        from neurips16.clients.page.dropped_files import refuse_downloads
         from neurips16.clients.page.request_guard import RequestGuard
         from neurips16.clients.page.style import CSS, theme
 
+        refuse_downloads()
         warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)  # nor asked for
         page = build_page(client)
         page.has_launched = True  # `launch` says so, the mount does not; until then Gradio checks no path

@@ -42,3 +42,20 @@ def read_dropped(path: str, folder: str | Path | None = None) -> bytes:
     if len(content) > MAX_FILE_BYTES:
         raise InvalidInputError(f"the file has more than {MAX_FILE_BYTES >> 20} MiB: make it smaller")
     return content
+
+
+def refuse_downloads() -> None:
+    """Have Gradio fetch nothing: a request may name a file by its address on the web, and Gradio would get it.
+
+    It has no option for this. Both functions by which it fetches are replaced, for the whole process.
+    """
+    from gradio import processing_utils
+
+    def refuse(url: str, cache_dir: str) -> str:
+        raise ValueError(f"this page fetches nothing, {url!r} was named: drop the file itself")
+
+    async def refuse_later(url: str, cache_dir: str) -> str:
+        return refuse(url, cache_dir)
+
+    processing_utils.ssrf_protected_download = refuse
+    processing_utils.async_ssrf_protected_download = refuse_later

@@ -71,7 +71,7 @@ class EngineProcess:
         """
         while True:
             try:
-                answer = pickle.load(self._answers)  # of our own process
+                answer = pickle.load(self._answers)  # nosec B301: of our own process
             except (EOFError, pickle.UnpicklingError) as error:
                 status = self._process.wait()
                 raise ScoringError(
@@ -90,11 +90,11 @@ def _end_with(parent: BinaryIO) -> None:
 
 
 def _serve(answers: BinaryIO) -> None:
-    sys.path[:] = pickle.load(sys.stdin.buffer)  # of the process that started this one
+    sys.path[:] = pickle.load(sys.stdin.buffer)  # nosec B301: of the process that started this one
     logging.getLogger().addHandler(logging.NullHandler())  # the error that is answered says what Daft would log
     from neurips16.clients.scoring.engine import run_embedded
 
-    job, shards, workers = pickle.load(sys.stdin.buffer)
+    job, shards, workers = pickle.load(sys.stdin.buffer)  # nosec B301: the same
     threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
 
     def send(answer: ShardOutcome | str | None) -> None:

@@ -27,7 +27,11 @@ WHOLE_S = 600.0  # for a whole file
 MAX_REDIRECTS = 5
 _WEB = {"http": 80, "https": 443}
 _BLOCK = 1 << 20
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # as 6to4 and Teredo, it holds an IPv4 address, which may be private
+# As 6to4 and Teredo, these hold an IPv4 address, which may be private; the last is a site's own, whatever Python says.
+_INNER = [
+    ipaddress.IPv6Network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96", "fec0::/10")
+]
+_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # of 6to4: withdrawn, so whoever answers there is nobody's
 _MOVED = (301, 302, 303, 307, 308)
 
 
@@ -139,8 +143,9 @@ class PermittedSources:
     def _may_connect(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         """Whether an address is public, or one that the user spelt out."""
         mapped = getattr(address, "ipv4_mapped", None) or address
-        inner = address.version == 6 and (address in _NAT64 or address.sixtofour or address.teredo)
-        if mapped.is_global and not mapped.is_multicast and not inner:
+        inner = address.version == 6 and (any(address in net for net in _INNER) or address.sixtofour or address.teredo)
+        relay = mapped.version == 4 and mapped in _RELAYS
+        if mapped.is_global and not (mapped.is_multicast or inner or relay):
             return True
         named = {urlsplit(root).hostname for root in (self.base, *self.prefixes) if _is_url(root)}
         return str(mapped) in named or (mapped.is_loopback and "localhost" in named)

@@ -21,13 +21,15 @@ import typer
 from neurips16.clients.tables import print_table
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import parse_all
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 
 CHUNK = 10_000
+SYMBOLS = 11  # of a statement, as in Mizar
 
 
 def main(
     premises: Annotated[int, typer.Option(help="How many.")] = 100_000,
-    sizes: Annotated[str, typer.Option(help="Sizes of an embedding.")] = "256,512,1024",
+    sizes: Annotated[str, typer.Option(help="Sizes of an embedding.")] = "257,512",
     repeats: Annotated[int, typer.Option(help="Rankings for each size.")] = 20,
     top_k: Annotated[int, typer.Option(help="Premises wanted.")] = 256,
 ) -> None:
@@ -42,25 +44,27 @@ def main(
 
 def _measure(path: Path, premises: int, size: int, repeats: int, top_k: int) -> tuple[str, ...]:
     draw = np.random.default_rng(size)
-    weights = (draw.standard_normal(size + 1) / size**0.5).astype(np.float32)
-    index = PremiseIndex.create(path, build="bench", max_length=2048, output_weights=weights)
+    index = PremiseIndex.create(path, build="bench", max_length=2048, embedding_size=size)
     conjecture = draw.standard_normal(size, dtype=np.float32)
     expected = []
     for start in range(0, premises, CHUNK):
         count = min(CHUNK, premises - start)
         embeddings = draw.standard_normal((count, size), dtype=np.float32)
-        index = index.extend(parse_all(f"p{start + i}" for i in range(count)), embeddings)
-        hidden = np.maximum(conjecture.astype(np.float64) + embeddings, 0)
-        expected.append(hidden @ weights[:-1].astype(np.float64) + float(weights[-1]))
+        symbols = draw.zipf(1.3, (count, SYMBOLS)) % 10_000
+        statements = parse_all(" & ".join(f"p{symbol}" for symbol in row) for row in symbols)
+        index = index.extend(statements, embeddings)
+        expected.append(embeddings.astype(np.float64) @ conjecture)
     started = time.perf_counter()
     index = PremiseIndex.open(path)
     open_s = time.perf_counter() - started
-    difference = np.abs(index.scores(conjecture) - np.concatenate(expected)).max()
+    words = word_hashes("p1 & p2 & p77 & p4321")
+    difference = np.abs(index.scores(conjecture, words, "network") - np.concatenate(expected)).max()
+    index.scores(conjecture, words)  # the first ranking counts the symbols
     times_s = []
     cpu_started = time.process_time()
     for _ in range(repeats):
         started = time.perf_counter()
-        best(index.scores(conjecture), top_k)
+        best(index.scores(conjecture, words), top_k)
         times_s.append(time.perf_counter() - started)
     cpu_s = (time.process_time() - cpu_started) / repeats  # what it takes where nothing else runs
     figures = (open_s, statistics.median(times_s), min(times_s), max(times_s), cpu_s)

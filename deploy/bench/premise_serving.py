@@ -18,6 +18,7 @@ from throughput import rate
 
 from neurips16.clients import Client
 from neurips16.clients.tables import print_table
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 from neurips16.serving import TritonServer
 
 ROOT = Path(__file__).parents[2]
@@ -29,14 +30,14 @@ CONCURRENCIES = (1, 2, 4, 8, 16)
 def main(
     seconds: Annotated[float, typer.Option(help="Time of each measurement.")] = 5.0,
     batch: Annotated[int, typer.Option(help="Statements in a request.")] = 16,
-    length: Annotated[int, typer.Option(help="Bytes of a padded statement.")] = 512,
+    length: Annotated[int, typer.Option(help="Words of a padded statement.")] = 64,
 ) -> None:
     """Print requests and statements per second at each concurrency."""
-    text = statements(batch, length)
+    words = statements(batch, length)
     session = ort.InferenceSession(
         max((MODELS / MODEL).glob("*/model.onnx")), providers=["CPUExecutionProvider"]
     )  # as the backend's: one thread for each core
-    want = session.run(None, {"text": text})[0]
+    want = session.run(None, {"words": words})[0]
     rows = []
     with (
         TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
@@ -44,10 +45,12 @@ def main(
     ):
 
         def served() -> None:
-            np.testing.assert_allclose(client.infer(MODEL, {"text": text})["embedding"], want, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(
+                client.infer(MODEL, {"words": words})["premise_embedding"], want, rtol=1e-4, atol=1e-5
+            )
 
         def in_process() -> None:
-            session.run(None, {"text": text})
+            session.run(None, {"words": words})
 
         rate(served, 1, 1.0)  # the first requests pay for threads and memory
         for concurrency in CONCURRENCIES:
@@ -58,13 +61,9 @@ def main(
 
 
 def statements(batch: int, length: int) -> np.ndarray:
-    """Statements of ours, UINT8 [batch, length]."""
-    text = np.zeros((batch, length), np.uint8)
-    for i, row in enumerate(text):
-        line = " & ".join(f"r{j % 7}_less(X{i}, k{j}_sum(X{i}, {j}))" for j in range(40))
-        code = f"fof(t{i}, axiom, ! [X{i}] : ({line})).".encode()[: length - 2] + b")."
-        row[: len(code)] = np.frombuffer(code, np.uint8)
-    return text
+    """The words of statements of ours, INT64 [batch, length]."""
+    lines = [" & ".join(f"r{j % 7}_less(X{i}, k{i + j}_sum(X{i}, {j}))" for j in range(length)) for i in range(batch)]
+    return np.stack([word_hashes(line)[:length] for line in lines])
 
 
 if __name__ == "__main__":

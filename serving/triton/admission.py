@@ -34,6 +34,8 @@ def admit(
             before_load(folder)
         except RepositoryError as error:
             refused[folder] = error
+        except Exception as error:  # a fault of ours in one model's folder costs its neighbours nothing
+            refused[folder] = RepositoryError(f"model {folder.name!r} cannot be looked at: {error!r}")
     if refused and (models is not None or len(refused) == len(found)):
         raise RepositoryError("; ".join(map(str, refused.values())))
     for folder, reason in refused.items():

@@ -84,8 +84,9 @@ class RepositoryPoller:
             change(folder)
         except ControlError as error:  # trying again, with the same files, would fail again
             self._complain(f"model {folder.name!r}", f"stays as it was: {error}")
-        except ServingError as error:
-            self._complain(f"model {folder.name!r}", f"is not loaded yet: {error}")
+        except Exception as error:  # whatever it is, the other models are still followed
+            known = isinstance(error, ServingError)
+            self._complain(f"model {folder.name!r}", f"is not loaded yet: {error if known else repr(error)}")
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""A KServe v2 server in this process, with the three premise models as small NumPy functions and faults on demand."""
+"""A KServe v2 server in this process, with the premise models as small NumPy functions and faults on demand."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from neurips16.clients.client import Client
 from neurips16.clients.command import main
 from neurips16.clients.protocol.connection import Retry, Timeout
 
-EMBEDDING_SIZE = 16
+EMBEDDING_SIZE, RANK_SIZE = 16, 11
 ALPHABET = " !$&(),0123456789:<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz|~"
-CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER = "conjecture_encoder", "premise_encoder", "premise_ranker"
+PREMISE_ENCODER, RANKER = "premise_encoder", "premise_ranker"
+MODELS = {PREMISE_ENCODER, RANKER}
+SIDES = ("premise", "conjecture")
 
 _DRAW = np.random.default_rng(16)
-_TABLES = {name: _DRAW.standard_normal((256, EMBEDDING_SIZE)) for name in (CONJECTURE_ENCODER, PREMISE_ENCODER)}
-WEIGHTS = _DRAW.standard_normal(EMBEDDING_SIZE + 1).astype(np.float32)
+_TABLES = {side: _DRAW.standard_normal((256, EMBEDDING_SIZE)) for side in SIDES}
 
 
-def embed(model: str, code: bytes) -> np.ndarray:
-    """What the fake encoders answer for one formula [D]: order matters, so that a mixed-up row is seen."""
+def embed(side: str, code: bytes) -> np.ndarray:
+    """What the fake encoder answers for one formula [D]: order matters, so that a mixed-up row is seen."""
     values = np.frombuffer(code, np.uint8)
     if values.size == 0:
         return np.zeros(EMBEDDING_SIZE, np.float32)
     place = np.cos(np.arange(values.size))[:, None] + 1.5
-    return ((_TABLES[model][values] * place).sum(0) / values.size).astype(np.float32)
+    return ((_TABLES[side][values] * place).sum(0) / values.size).astype(np.float32)
 
 
 def pair_score(conjecture: np.ndarray, premises: np.ndarray) -> np.ndarray:
     """The ranker's scores [..., P]."""
-    return np.maximum(conjecture[..., None, :] + premises, 0) @ WEIGHTS[:-1] + WEIGHTS[-1]
+    return (conjecture[..., None, :RANK_SIZE] * premises[..., :RANK_SIZE]).sum(-1)
 
 
 @dataclass
@@ -64,7 +65,6 @@ class Faults:
 
 
 class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
-    weights = WEIGHTS
     embedding_size = EMBEDDING_SIZE
     alphabet = ALPHABET
     embed = staticmethod(embed)
@@ -87,7 +87,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
         if refuse:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
-        known = {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER, "echo"} - faults.missing - faults.unloaded
+        known = {*MODELS, "echo"} - faults.missing - faults.unloaded
         if model and model not in known:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{model}' is not found")
 
@@ -104,7 +104,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         if self.faults.admin_header and self.faults.admin_header not in context.invocation_metadata():
             context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted")
         reply = service_pb2.RepositoryIndexResponse()
-        for name in {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER} - self.faults.missing:
+        for name in MODELS - self.faults.missing:
             if name in self.faults.unloaded:
                 reply.models.add(name=name, version="1", state="UNAVAILABLE", reason="unloaded")
             else:
@@ -114,7 +114,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelStatistics(self, request, context):  # noqa: N802
         self._enter("ModelStatistics", context)
         reply = service_pb2.ModelStatisticsResponse()
-        for name in {CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER} - self.faults.missing - self.faults.unloaded:
+        for name in MODELS - self.faults.missing - self.faults.unloaded:
             reply.model_stats.add(name=name, version="1")
         return reply
 
@@ -124,16 +124,17 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             name=request.name, backend="onnxruntime", max_batch_size=self.max_batch_size
         )
         parameters = {"build": self.faults.builds.get(request.name, "c0ffee")}
+        parameters |= {"embedding_size": str(EMBEDDING_SIZE), "rank_size": str(RANK_SIZE)}
         if request.name == RANKER:
-            parameters["embedding_size"] = str(EMBEDDING_SIZE)
             config.input.add(name="conjecture", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE])
             config.input.add(name="premises", data_type="TYPE_FP32", dims=[-1, EMBEDDING_SIZE])
             config.output.add(name="scores", data_type="TYPE_FP32", dims=[-1])
-            config.output.add(name="output_weights", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE + 1])
+            config.output.add(name="logits", data_type="TYPE_FP32", dims=[-1])
         else:
             parameters |= {"alphabet": ALPHABET, "max_length": str(self.max_length)}
             config.input.add(name="text", data_type="TYPE_UINT8", dims=[-1])
-            config.output.add(name="embedding", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE])
+            for side in SIDES:
+                config.output.add(name=f"{side}_embedding", data_type="TYPE_FP32", dims=[EMBEDDING_SIZE])
         for key, value in (parameters | self.faults.parameters).items():
             config.parameters[key].string_value = value
         return service_pb2.ModelConfigResponse(config=config)
@@ -189,14 +190,14 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         if model == RANKER:
             conjecture, premises = take("conjecture", "FP32", "<f4"), take("premises", "FP32", "<f4")
             faults.shapes.append((model, premises.shape))
-            weights = np.tile(WEIGHTS, (len(conjecture), 1))
-            return {"scores": pair_score(conjecture, premises).astype(np.float32), "output_weights": weights}
+            logits = (conjecture[:, None, RANK_SIZE:] * premises[..., RANK_SIZE:]).sum(-1)
+            return {"scores": pair_score(conjecture, premises), "logits": logits}
         text = take("text", "UINT8", np.uint8)
         faults.shapes.append((model, text.shape))
         if len(text) > self.max_batch_size:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the batch is too large")
         codes = [bytes(row).rstrip(b"\0").translate(None, b" \t\r\n")[: self.max_length] for row in text]
-        return {"embedding": np.stack([embed(model, code) for code in codes])}
+        return {f"{side}_embedding": np.stack([embed(side, code) for code in codes]) for side in SIDES}
 
 
 def _start(servicer: FakeServer, credentials: grpc.ServerCredentials | None = None, port: str | int = 0) -> grpc.Server:

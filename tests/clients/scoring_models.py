@@ -95,7 +95,7 @@ sounds (float[N,T] waveform) => (float[N,4,3] step_probabilities, float[N,4] ste
 # Sums over the characters, which zeros behind them do not change.
 _ENCODER = """
 <ir_version: 10, opset_import: ["": 20]>
-encoder (uint8[N,L] text) => (float[N,4] embedding) {
+encoder (uint8[N,L] text) => (float[N,4] premise_embedding, float[N,4] conjecture_embedding) {
     axes = Constant <value_ints = [1]> ()
     scale = Constant <value_float = 0.01> ()
     values = Cast <to = 1> (text)
@@ -108,28 +108,19 @@ encoder (uint8[N,L] text) => (float[N,4] embedding) {
     c = ReduceSum <keepdims = 1> (squares, axes)
     d = ReduceSum <keepdims = 1> (cubes, axes)
     all = Concat <axis = 1> (a, b, c, d)
-    factor = Constant <value_float = FACTOR> ()
-    embedding = Mul (all, factor)
+    factor = Constant <value_float = -0.5> ()
+    premise_embedding = Identity (all)
+    conjecture_embedding = Mul (all, factor)
 }"""
 
 _RANKER = """
 <ir_version: 10, opset_import: ["": 20]>
-ranker (float[N,4] conjecture, float[N,P,4] premises) => (float[N,P] scores, float[N,5] output_weights) {
+ranker (float[N,4] conjecture, float[N,P,4] premises) => (float[N,P] scores) {
     axes = Constant <value_ints = [1]> ()
     last = Constant <value_ints = [2]> ()
-    weights = Constant <value_floats = [1.0, -2.0, 0.5, 1.5]> ()
-    all = Constant <value_floats = [1.0, -2.0, 0.5, 1.5, 0.0]> ()
     single = Unsqueeze (conjecture, axes)
-    sum = Add (single, premises)
-    hidden = Relu (sum)
-    weighted = Mul (hidden, weights)
-    scores = ReduceSum <keepdims = 0> (weighted, last)
-    zero = Constant <value_ints = [0]> ()
-    shape = Shape (conjecture)
-    batch = Gather <axis = 0> (shape, zero)
-    five = Constant <value_ints = [5]> ()
-    wide = Concat <axis = 0> (batch, five)
-    output_weights = Expand (all, wide)
+    products = Mul (single, premises)
+    scores = ReduceSum <keepdims = 0> (products, last)
 }"""
 
 
@@ -138,14 +129,14 @@ def write_repository(folder: Path) -> Path:
     labels = {"labels": json.dumps(LABELS)}
     rates = {"sample_rate_hz": str(RATE), "window_samples": str(WINDOW), "step_samples": str(STEP)}
     build = {"build": "c0ffee"}
+    sizes = {"embedding_size": str(EMBEDDING_SIZE), "rank_size": str(EMBEDDING_SIZE)}
     reads = {"alphabet": "".join(map(chr, range(32, 127))), "max_length": "128"}
     for name, text, parameters in (
         ("tiny_classifier", _CLASSIFIER, labels),
         ("rfcn", _DETECTOR, labels),
         ("sound_classifier", _SOUNDS, labels | rates),
-        ("premise_encoder", _ENCODER.replace("FACTOR", "1.0"), build | reads),
-        ("conjecture_encoder", _ENCODER.replace("FACTOR", "-0.5"), build | reads),
-        ("premise_ranker", _RANKER, build | {"embedding_size": str(EMBEDDING_SIZE)}),
+        ("premise_encoder", _ENCODER, build | reads | sizes),
+        ("premise_ranker", _RANKER, build | sizes),
     ):
         write_model(folder, name, text, parameters)
     return folder

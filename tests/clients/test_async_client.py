@@ -36,8 +36,8 @@ def test_answers_as_the_blocking_client(client, server):
     assert ask(server, lambda c: c.server_ready()) is True
     assert ask(server, lambda c: c.models()) == client.models()
     assert ask(server, lambda c: c.model_config("premise_ranker")) == client.model_config("premise_ranker")
-    got = ask(server, lambda c: c.infer("premise_encoder", TEXT, outputs=["embedding"]))
-    np.testing.assert_array_equal(got["embedding"], client.infer("premise_encoder", TEXT)["embedding"])
+    got = ask(server, lambda c: c.infer("premise_encoder", TEXT, outputs=["premise_embedding"]))
+    np.testing.assert_array_equal(got["premise_embedding"], client.infer("premise_encoder", TEXT)["premise_embedding"])
 
 
 def test_same_methods_as_the_blocking_client():
@@ -47,7 +47,7 @@ def test_same_methods_as_the_blocking_client():
 
 def test_unavailable(server):
     server.faults.unavailable = 3
-    assert ask(server, lambda c: c.infer("premise_encoder", TEXT))["embedding"].shape == (1, 16)
+    assert ask(server, lambda c: c.infer("premise_encoder", TEXT))["premise_embedding"].shape == (1, 16)
     server.faults.unavailable = 1000
     with pytest.raises(ServerUnavailableError, match="4 attempts"):
         ask(server, lambda c: c.infer("premise_encoder", TEXT))

@@ -30,9 +30,9 @@ TEXT = {"text": np.full((1, 64), 97, np.uint8)}
 def test_infer_and_its_outputs(client, server):
     inputs = {"conjecture": np.ones((2, 16), np.float32), "premises": np.ones((2, 3, 16), np.float32)}
     answer = client.infer("premise_ranker", inputs)
-    assert {name: value.shape for name, value in answer.items()} == {"scores": (2, 3), "output_weights": (2, 17)}
+    assert {name: value.shape for name, value in answer.items()} == {"scores": (2, 3), "logits": (2, 3)}
     assert list(client.infer("premise_ranker", inputs, outputs=["scores"])) == ["scores"]
-    np.testing.assert_allclose(answer["output_weights"][0], server.weights)
+    np.testing.assert_allclose(answer["scores"], server.pair_score(inputs["conjecture"], inputs["premises"]))
 
 
 def test_echo_of_several_inputs(client):
@@ -53,13 +53,12 @@ def test_what_a_server_says_about_itself(client, server):
     server.faults.unloaded = {"premise_encoder"}
     assert client.server_ready() is True
     assert [(m.name, m.version, m.ready, m.reason) for m in client.models()] == [
-        ("conjecture_encoder", "1", True, ""),
         ("premise_encoder", "1", False, "unloaded"),
         ("premise_ranker", "1", True, ""),
     ]
     config = client.model_config("premise_ranker")
     assert config.max_batch_size == 8
-    assert config.parameters == {"build": "c0ffee", "embedding_size": "16"}
+    assert config.parameters == {"build": "c0ffee", "embedding_size": "16", "rank_size": "11"}
     assert [(t.name, t.dtype, t.dims) for t in config.inputs] == [
         ("conjecture", "FP32", (16,)),
         ("premises", "FP32", (-1, 16)),
@@ -68,7 +67,7 @@ def test_what_a_server_says_about_itself(client, server):
 
 def test_unavailable_is_tried_again_and_the_answer_comes(client, server):
     server.faults.unavailable = 3
-    assert client.infer("premise_encoder", TEXT)["embedding"].shape == (1, 16)
+    assert client.infer("premise_encoder", TEXT)["premise_embedding"].shape == (1, 16)
     assert server.faults.calls["ModelInfer"] == 4
 
 
@@ -109,7 +108,7 @@ def test_a_server_that_comes_back_is_found_again(start_server):
 def test_a_model_that_comes_back_is_asked_again_where_that_is_wanted(server):
     server.faults.fail_with, server.faults.fail_times = grpc.StatusCode.INTERNAL, 2
     with Client(server.url, retry=Retry(initial_s=0.01, codes=MODEL_MAY_RETURN)) as client:
-        assert client.infer("premise_encoder", TEXT)["embedding"].shape == (1, 16)
+        assert client.infer("premise_encoder", TEXT)["premise_embedding"].shape == (1, 16)
         assert server.faults.calls["ModelInfer"] == 3
         server.faults.fail_times = 1
         with pytest.raises(ServerError):  # a later step of a sequence is never repeated
@@ -123,7 +122,7 @@ def test_deadline(server):
         with pytest.raises(DeadlineExceededError, match=r"ModelInfer of model 'premise_enc.* within 0\.[2-9]\d* s"):
             client.infer("premise_encoder", TEXT)
         assert time.monotonic() - started < 0.9
-        assert client.infer("premise_encoder", TEXT, timeout_s=9)["embedding"].shape == (1, 16)
+        assert client.infer("premise_encoder", TEXT, timeout_s=9)["premise_embedding"].shape == (1, 16)
 
 
 def test_attempts_share_one_deadline(server):
@@ -137,7 +136,7 @@ def test_attempts_share_one_deadline(server):
 
 
 def test_unknown_and_unloaded_models(client, server):
-    with pytest.raises(ModelNotFoundError, match=r"no model 'nope': it has conjecture_encoder, premise_encoder, p"):
+    with pytest.raises(ModelNotFoundError, match=r"no model 'nope': it has premise_encoder, premise_r"):
         client.infer("nope", {})
     server.faults.unloaded = {"premise_encoder"}
     with pytest.raises(ModelNotReadyError, match=r"'premise_encoder', but not loaded: unloaded") as caught:

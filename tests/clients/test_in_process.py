@@ -73,7 +73,7 @@ def test_an_operation_gives_the_same_as_through_a_server(local, scoring_server):
 
 
 def test_what_a_server_would_refuse(local):
-    with pytest.raises(ModelNotFoundError, match="has no model 'nothing': it has add, conjecture_encoder"):
+    with pytest.raises(ModelNotFoundError, match="has no model 'nothing': it has add, loudest, premise_encoder"):
         infer(local, "nothing", {})
     for inputs in ({"x": np.zeros((1, 3), np.float32)}, {"x": np.zeros((1, 2))}, {"z": np.zeros((1, 2))}, {}):
         with pytest.raises(InvalidRequestError, match="model 'add' refused its input"):

@@ -19,7 +19,7 @@ CHART = DEPLOY / "helm/neurips16"
 ALERTS = CHART / "monitoring/alerts.yaml"
 DASHBOARD = CHART / "monitoring/dashboard.json"
 COMPOSE = DEPLOY / "compose/compose.yaml"
-MODEL = "conjecture_encoder"  # the shipped model that the real server has
+MODEL = "premise_encoder"  # the shipped model that the real server has
 DIGEST = f"sha256:{'0' * 64}"  # of the image, which the chart must be given
 TOKEN = "an-admin-token-of-the-tests"
 

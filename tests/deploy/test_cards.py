@@ -89,9 +89,10 @@ def test_what_is_measured_is_not_measured_again(script, tmp_path) -> None:
 
 def test_the_card_of_deepmath(script) -> None:
     deepmath = script("deepmath")
-    results = {name: read("deepmath", name) for name in deepmath.MEASURED}
-    proofs = {name: read("deepmath", f"{name}-proofs") for name in ("network", "knn")}
-    assert deepmath.card(results, proofs, read("deepmath", "run")) == (CARDS / "deepmath/README.md").read_text()
+    measured = [name for name in deepmath.TARGETS if (CARDS / f"deepmath/{name}.json").is_file()]
+    assert "network" in measured
+    results = {name: read("deepmath", name) for name in measured}
+    assert deepmath.card(results, read("deepmath", "run")) == (CARDS / "deepmath/README.md").read_text()
 
 
 def test_the_card_of_the_sound_classifier(script) -> None:

@@ -133,9 +133,9 @@ def prometheus(triton, certificates, tmp_path_factory) -> Iterator[Prometheus]:
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.2)
         running.wait_for("up")  # before the traffic: a rate is made of two scrapes
-        text = np.frombuffer(b"! [A] : subset(A, A)", np.uint8)[None].repeat(2, 0)
-        given = grpc_client.InferInput("text", text.shape, "UINT8")
-        given.set_data_from_numpy(text)
+        words = np.arange(1, 9, dtype=np.int64)[None].repeat(2, 0)
+        given = grpc_client.InferInput("words", words.shape, "INT64")
+        given.set_data_from_numpy(words)
         with grpc_client.InferenceServerClient(
             triton.grpc,
             ssl=True,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from deploy_tools import MODEL, TOKEN
 
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 from neurips16.serving.triton.admin_token import GRPC_HEADER, HEADER
 
 pytestmark = pytest.mark.triton
@@ -47,10 +48,10 @@ def connect(triton, certificates):
 def test_a_client_with_a_certificate_is_answered(connect):
     import tritonclient.grpc as grpc_client
 
-    text = np.frombuffer(b"! [A] : subset(A, A)", np.uint8)[None]
-    given = grpc_client.InferInput("text", text.shape, "UINT8")
-    given.set_data_from_numpy(text)
-    answer = connect(True).infer(MODEL, [given], client_timeout=60).as_numpy("embedding")
+    words = word_hashes("! [A] : subset(A, A)")[None]
+    given = grpc_client.InferInput("words", words.shape, "INT64")
+    given.set_data_from_numpy(words)
+    answer = connect(True).infer(MODEL, [given], client_timeout=60).as_numpy("premise_embedding")
     assert answer.shape[0] == 1
     assert np.isfinite(answer).all()
 
@@ -127,9 +128,9 @@ def test_what_is_in_hand_is_answered_when_it_is_stopped(start_triton, certificat
     """SIGTERM, as from Kubernetes: the grace that is granted is worth something."""
     import tritonclient.grpc as grpc_client
 
-    text = np.full((64, 128), ord("a"), np.uint8)  # a full batch: no two are joined
-    given = grpc_client.InferInput("text", text.shape, "UINT8")
-    given.set_data_from_numpy(text)
+    words = np.arange(1, 64 * 1024 + 1).reshape(64, 1024)  # a full batch: no two are joined
+    given = grpc_client.InferInput("words", words.shape, "INT64")
+    given.set_data_from_numpy(words)
     own = {"private_key": str(certificates / "client.key"), "certificate_chain": str(certificates / "client.crt")}
     answers: queue.Queue = queue.Queue()
     with (
@@ -149,7 +150,7 @@ def test_what_is_in_hand_is_answered_when_it_is_stopped(start_triton, certificat
         for _ in range(12):
             answer = answers.get(timeout=60)
             assert isinstance(answer, grpc_client.InferResult), str(answer)
-            assert answer.as_numpy("embedding").shape[0] == 64
+            assert answer.as_numpy("premise_embedding").shape[0] == 64
         assert server.process.wait(60) == 0
 
 

@@ -118,7 +118,7 @@ class TestAllModels:
     def test_shapes_that_overflow_are_refused(self, server, questions):
         finding = refusals.overflow(server, questions, rounds=1)
         assert not finding.failures
-        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 5}
+        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 6}
 
     def test_a_short_deadline_is_kept(self, server):
         assert not asyncio.run(deadlines.short_deadlines(server)).failures
@@ -192,7 +192,14 @@ def test_every_kind_of_malformed_request_differs_from_the_good_one(questions):
 
     check()
     overflowing = {sample.model for sample in samples if malformed.overflowing(sample)}
-    assert overflowing == {"conjecture_encoder", "premise_encoder", "premise_ranker", "rfcn", "sound_classifier"}
+    assert overflowing == {
+        "linear_landscape",
+        "premise_encoder",
+        "premise_ranker",
+        "rfcn",
+        "simhash",
+        "sound_classifier",
+    }
 
 
 def test_the_report_names_what_failed(tmp_path):

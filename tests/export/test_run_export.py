@@ -136,12 +136,12 @@ def test_provenance_is_inside_the_file(put, tmp_path) -> None:
 def test_the_command_sums_up(put, tmp_path, capsys) -> None:
     put("0.1")
     words = {"data": tmp_path / "data", "dry_run": True}
-    export("tiny", tmp_path / "run.ckpt", tmp_path / "models", **words)
+    export("tiny", tmp_path / "models", tmp_path / "run.ckpt", **words)
     said = capsys.readouterr()
     assert "error: 0.1 in version 1, 0.1 now" in said.out
     assert "not published (dry run): tiny_encoder" in said.out
     assert "measuring tiny: what is published" in said.err
-    export("tiny", tmp_path / "run.ckpt", tmp_path / "models", **words, as_json=True)
+    export("tiny", tmp_path / "models", tmp_path / "run.ckpt", **words, as_json=True)
     (model,) = json.loads(capsys.readouterr().out)["models"]
     assert model["incumbent"]["version"] == 1
 

@@ -129,6 +129,28 @@ def script_beside_it(folder: Path, outside: Path) -> None:
     (folder / "model.py").write_text(f"open({str(outside / 'ran')!r}, 'w')")
 
 
+def backend_in_a_hidden_folder(folder: Path, outside: Path) -> None:
+    store = folder.parent / f".{folder.name}"
+    lay(store, model())
+    (store / "1/libtriton_onnxruntime.so").write_bytes(b"\x7fELF")
+    folder.mkdir()
+    (folder / "1").symlink_to(f"../{store.name}/1")
+
+
+def link_in_a_hidden_folder(folder: Path, outside: Path) -> None:
+    store = folder.parent / f".{folder.name}/1"
+    store.mkdir(parents=True)
+    lay(outside / folder.name, model())
+    (store / "model.onnx").symlink_to(outside / folder.name / "1/model.onnx")
+    folder.mkdir()
+    (folder / "1").symlink_to(f"../{store.parent.name}/1")
+
+
+def weights_in_no_text(folder: Path, outside: Path) -> None:
+    path = weights_in(folder, location="QQQQ", offset="0", length="16")
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xffQQQ"))
+
+
 def compiled(folder: Path, outside: Path) -> None:
     made = model()
     made.graph.node.append(helper.make_node("EPContext", [], ["z"], domain="com.microsoft"))
@@ -183,6 +205,9 @@ HOSTILE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "endless": (endless, "at most 2147483647"),
     "backend_beside_it": (backend_beside_it, "is a program"),
     "script_beside_it": (script_beside_it, "is a program"),
+    "backend_in_a_hidden_folder": (backend_in_a_hidden_folder, "is a program"),
+    "link_in_a_hidden_folder": (link_in_a_hidden_folder, "leads out of the repository"),
+    "weights_in_no_text": (weights_in_no_text, "bytes that are no text"),
     "compiled": (compiled, "compiled program"),
     "session_options": (session_options, "session options"),
     "initial_state_elsewhere": (initial_state_elsewhere, "leads out of the repository"),

@@ -18,6 +18,7 @@ from neurips16.export.spec import Op, read_spec
 from neurips16.serving.errors import RepositoryError
 from neurips16.serving.model_folder import MAX_FILES, check_folder
 from neurips16.serving.repository import config_for, prepare_model, read_config
+from neurips16.serving.triton.admission import admit
 
 
 @pytest.fixture
@@ -50,6 +51,27 @@ def test_each_hostile_folder_is_refused_in_one_line(repository, tmp_path, name):
     assert len(str(caught.value)) < 1000
     assert everything(tmp_path) == before  # nothing was written, neither there nor elsewhere
     prepare_model(repository / "scaled")
+
+
+def test_a_file_that_is_to_be_replaced_is_not_read(repository):
+    """It may be endless; of another size it cannot be what is wanted."""
+    folder = repository / "scaled"
+    prepare_model(folder)
+    config = folder / "config.pbtxt"
+    written = config.read_bytes()
+    os.truncate(config, 1 << 40)
+    assert prepare_model(folder) == [config]
+    assert config.read_bytes() == written
+
+
+def test_a_fault_in_one_folder_costs_the_others_nothing(repository):
+    lay(repository / "odd", model())
+
+    def before_load(folder: Path) -> None:
+        if folder.name == "odd":
+            raise TypeError("a fault of ours")
+
+    assert [folder.name for folder in admit([repository], None, before_load)] == ["scaled"]
 
 
 def test_a_configuration_has_only_what_a_file_may_say(repository):

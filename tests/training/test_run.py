@@ -10,7 +10,7 @@ from neurips16.training.system import PRESETS, find_system, load_module, read_ch
 
 TINY = """
 model: {channels: [6, 8, 10], hidden: 12}
-data: {conjectures_per_batch: 8, run_length: 2, random_negatives: 3, mining_start: 1, mining_pool: 20, mining_keep: 2}
+data: {conjectures_per_batch: 8, random_premises: 3, mining_start: 1, mining_pool: 20, mining_keep: 2}
 trainer:
   max_epochs: 2
   accelerator: cpu
@@ -94,6 +94,13 @@ def test_unknown_names_list_those_that_there_are(tmp_path):
     with pytest.raises(UnknownSystemError, match=r"its presets are: .*small"):
         find_system("deepmath").preset("huge")
     assert "deepmath" in system_names()
+
+
+def test_the_caller_keeps_its_denormals(tmp_path):
+    with pytest.raises(UnknownSystemError):
+        run_training("deepmaths", "small", None, tmp_path)
+    smallest = torch.tensor(2.0**-149)
+    assert smallest + smallest > 0
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("deepmath/*.yaml")), ids=lambda p: p.stem)

@@ -11,45 +11,48 @@ from neurips16.training.data.deepmath.reader import Conjecture, Library
 from neurips16.training.errors import DataError
 
 RECALL_CUTOFFS = (16, 32, 64, 128, 256, 512, 1024)
-_BLOCK_ROWS = 4096  # premises at a time: 4 MB of embeddings of width 256 stay in the cache
 
 
 class Ranker(Protocol):
-    """Whatever scores premises for a conjecture; a premise with a positive score is called useful."""
+    """Whatever scores premises for a conjecture."""
 
     def scores(self, conjecture: Conjecture, premises: np.ndarray) -> np.ndarray:
-        """Scores float [P] of the statements whose indices are ``premises`` [P]; higher is more useful."""
+        """Scores float [P] of the statements whose indices are ``premises`` [P]; higher ranks first."""
+
+    def logits(self, conjecture: Conjecture, premises: np.ndarray) -> np.ndarray:
+        """For the data's listed pairs, which look alike, float [P]: positive where the premise is called useful."""
 
 
-class SplitRanker:
-    """Scores ``relu(conjecture + premise) · w + b`` from encoded statements.
+class DotRanker:
+    """Products of embeddings: the first ``rank_size`` numbers make the score, the others the logit.
 
     Args:
-        conjectures: statement index of a conjecture -> its encoding [D].
-        premises: encodings of all statements of the library, [S, D].
-        output_weights: w and then b, [D + 1].
+        conjectures: statement index of a conjecture -> its embedding [D].
+        premises: embeddings of all statements of the library, [S, D].
+        rank_size: how many numbers rank.
     """
 
-    def __init__(self, conjectures: dict[int, np.ndarray], premises: np.ndarray, output_weights: np.ndarray):
-        self._conjectures, self._premises = conjectures, premises
-        self._weights, self._bias = output_weights[:-1], output_weights[-1]
+    def __init__(self, conjectures: dict[int, np.ndarray], premises: np.ndarray, rank_size: int):
+        self._conjectures, self._rank_size = conjectures, rank_size
+        self._rank, self._pair = np.ascontiguousarray(premises[:, :rank_size]), premises[:, rank_size:]
 
     def scores(self, conjecture: Conjecture, premises: np.ndarray) -> np.ndarray:
         """See `Ranker`."""
-        encoded = self._conjectures[conjecture.statement]
-        out = np.empty(len(premises), np.float32)
-        for start in range(0, len(premises), _BLOCK_ROWS):
-            rows = self._premises[premises[start : start + _BLOCK_ROWS]] + encoded
-            out[start : start + len(rows)] = np.maximum(rows, 0, out=rows) @ self._weights
-        return out + self._bias
+        vector = self._conjectures[conjecture.statement][: self._rank_size]
+        # The candidates are mostly all earlier statements: scoring those takes less than copying them.
+        return (self._rank[: premises.max(initial=-1) + 1] @ vector)[premises]
+
+    def logits(self, conjecture: Conjecture, premises: np.ndarray) -> np.ndarray:
+        """See `Ranker`."""
+        return self._pair[premises] @ self._conjectures[conjecture.statement][self._rank_size :]
 
 
 def pair_accuracy(conjectures: Iterable[Conjecture], ranker: Ranker) -> float:
-    """The share of listed pairs, useful and useless, that fall on the right side of zero; a score of zero is wrong."""
+    """The share of listed pairs, useful and useless, that fall on the right side of zero; a logit of zero is wrong."""
     right = total = 0
     for conjecture in conjectures:
         for premises, sign in ((conjecture.useful, 1), (conjecture.useless, -1)):
-            right += int((ranker.scores(conjecture, premises) * sign > 0).sum())
+            right += int((ranker.logits(conjecture, premises) * sign > 0).sum())
             total += len(premises)
     return right / total
 

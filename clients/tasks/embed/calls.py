@@ -1,4 +1,4 @@
-"""Statements as vectors, by the encoders of the premise models."""
+"""Statements as vectors, by the encoder of premise ranking."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import numpy as np
 
 from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.protocol.operation import Operation
-from neurips16.clients.tasks.rank_premises.calls import CONJECTURE_ENCODER, PREMISE_ENCODER, encode, premise_models
+from neurips16.clients.tasks.rank_premises.embedding import embed as embed_parsed
+from neurips16.clients.tasks.rank_premises.premise_models import SIDES, premise_models
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
 
 
-def embed(statements: Sequence[str | Statement], *, model: str = PREMISE_ENCODER) -> Operation[np.ndarray]:
+def embed(statements: Sequence[str | Statement], *, side: str = "premise") -> Operation[np.ndarray]:
     """Vectors of statements, float32 [len(statements), D]; what is longer than the model reads is cut off.
 
     Args:
         statements: ``fof(name, role, formula).`` or bare formulas; equal ones are encoded once.
-        model: ``premise_encoder`` or ``conjecture_encoder``.
+        side: as what: "premise" or "conjecture".
 
     Raises:
-        InvalidInputError: a statement cannot be used, or no encoder has this name.
+        InvalidInputError: a statement cannot be used, or there is no such side.
     """
     if isinstance(statements, str):
         raise InvalidInputError("embed takes a sequence of statements, got one text: put it into a list")
-    if model not in (PREMISE_ENCODER, CONJECTURE_ENCODER):
-        raise InvalidInputError(f"the models that embed are {PREMISE_ENCODER} and {CONJECTURE_ENCODER}, got {model!r}")
+    if side not in SIDES:
+        raise InvalidInputError(f"side is one of {', '.join(SIDES)}, got {side!r}")
     parsed = parse_all(statements)
     models = yield from premise_models()
     models.check(parsed)
-    return (yield from encode(models, model, parsed))
+    return (yield from embed_parsed(models, side, parsed))

@@ -18,7 +18,7 @@ def embed(
     output: Annotated[
         Path | None, typer.Option(metavar="NPY", help="Write the vectors there, float32, a row for each statement.")
     ] = None,
-    model: Annotated[str, typer.Option(help="premise_encoder or conjecture_encoder.")] = "premise_encoder",
+    side: Annotated[str, typer.Option(help="As what: premise or conjecture.")] = "premise",
     as_json: JsonOption = False,
 ) -> None:
     """Turn statements into vectors."""
@@ -31,7 +31,7 @@ def embed(
         raise InvalidInputError("name a file with --output, or ask for --json")
     parsed = read_premises(statements)
     with server.client() as client:
-        vectors = client.embed(parsed, model=model)
+        vectors = client.embed(parsed, side=side)
     if output is not None:
         try:
             np.save(output, vectors)

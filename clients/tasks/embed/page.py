@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurips16.clients.page.parts import Setup, Tab, answer_text, answering, table
-from neurips16.clients.tasks.rank_premises.calls import CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER
+from neurips16.clients.tasks.rank_premises.premise_models import ENCODER
 from neurips16.clients.tasks.rank_premises.statements import parse_lines
 
 if TYPE_CHECKING:
@@ -67,6 +67,6 @@ def build(setup: Setup) -> None:
 TAB = Tab(
     title="Statement vectors",
     about="Statements of first-order logic become vectors; those that a prover uses alike lie near one another.",
-    models=(PREMISE_ENCODER, CONJECTURE_ENCODER, RANKER),
+    models=(ENCODER,),
     build=build,
 )

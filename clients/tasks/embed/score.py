@@ -11,7 +11,7 @@ from neurips16.clients.protocol.errors import InvalidInputError
 from neurips16.clients.protocol.messages import ModelConfig
 from neurips16.clients.protocol.operation import Operation
 from neurips16.clients.scoring.task import Result, ScoreTask, Value
-from neurips16.clients.tasks.rank_premises import calls
+from neurips16.clients.tasks.rank_premises.premise_models import ENCODER, SIDES, premise_models
 from neurips16.clients.tasks.rank_premises.score import STATEMENTS_AT_A_TIME, encode_values
 
 
@@ -23,29 +23,27 @@ class EmbedTask(ScoreTask):
     wants = "text"
     rows_at_a_time = STATEMENTS_AT_A_TIME
 
-    model: str = field(default=calls.PREMISE_ENCODER, metadata={"help": "premise_encoder or conjecture_encoder."})
+    side: str = field(default="premise", metadata={"help": "As what: premise or conjecture."})
 
     def __post_init__(self) -> None:
-        known = (calls.PREMISE_ENCODER, calls.CONJECTURE_ENCODER)
-        if self.model not in known:
-            raise InvalidInputError(f"the models that embed are {' and '.join(known)}, got {self.model!r}")
+        if self.side not in SIDES:
+            raise InvalidInputError(f"side is one of {', '.join(SIDES)}, got {self.side!r}")
 
     @property
     def models(self) -> tuple[str, ...]:
         """See `ScoreTask.models`."""
-        others = (calls.CONJECTURE_ENCODER, calls.PREMISE_ENCODER, calls.RANKER)
-        return (self.model, *(name for name in others if name != self.model))
+        return (ENCODER,)
 
     def fields(self, config: ModelConfig) -> list[pa.Field]:
         """See `ScoreTask.fields`."""
-        (embedding,) = (tensor for tensor in config.outputs if tensor.name == "embedding")
+        (embedding,) = (tensor for tensor in config.outputs if tensor.name == f"{self.side}_embedding")
         return [pa.field("embedding", pa.list_(pa.float32(), embedding.dims[-1])), pa.field("truncated", pa.bool_())]
 
     def check(self) -> Operation[None]:
         """See `ScoreTask.check`."""
-        yield from calls.premise_models()
+        yield from premise_models()
 
     def score(self, values: Sequence[Value]) -> Operation[list[Result]]:
         """See `ScoreTask.score`."""
-        encoded = yield from encode_values(self.model, values)
+        _, encoded = yield from encode_values(self.side, values)
         return [{"embedding": row, "truncated": cut} for row, cut in encoded]

@@ -6,7 +6,7 @@ TASK = Task(
     name="rank_premises",
     summary="ranks premises by how much they help to prove a conjecture",
     group="Logic",
-    models=("conjecture_encoder", "premise_encoder", "premise_ranker"),
+    models=("premise_encoder", "premise_ranker"),
     calls={"rank_premises": "calls:rank_premises"},
     command={
         "rank-premises": "command:rank_premises",

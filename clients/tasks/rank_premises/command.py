@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -14,7 +14,7 @@ from neurips16.clients.protocol.command_options import JsonOption, Server, asks_
 
 if TYPE_CHECKING:
     from neurips16.clients.protocol.operation import Stream
-    from neurips16.clients.tasks.rank_premises.calls import PremiseRanking, RankedPremise
+    from neurips16.clients.tasks.rank_premises.calls import Method, PremiseRanking, RankedPremise
     from neurips16.clients.tasks.rank_premises.statements import Statement
 
 T = TypeVar("T")
@@ -29,6 +29,12 @@ PremisesOption = Annotated[
     Path | None,
     typer.Option("--premises", metavar="FILE", help="A file of TPTP, or with one statement a line; - for stdin."),
 ]
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD", help="network (what the model learnt), neighbours (similar statements), or hybrid (both)."
+    ),
+]
 IndexOption = Annotated[
     Path | None, typer.Option("--index", metavar="INDEX", help="An index made by `neurips16 index-premises`.")
 ]
@@ -41,13 +47,14 @@ def rank_premises(
     premises: PremisesOption = None,
     index: IndexOption = None,
     top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the best K only.")] = None,
+    method: MethodOption = "hybrid",
     as_json: JsonOption = False,
 ) -> None:
-    """Rank premises by how useful the model thinks each is to prove a conjecture."""
+    """Rank premises by how useful each looks for a proof of a conjecture."""
     from neurips16.clients.tasks.rank_premises.statements import read_problem
 
     goal, axioms = read_problem(conjecture)
-    ranking = _ranked(goal, premises, index, server, axioms=axioms, top_k=top)
+    ranking = _ranked(goal, premises, index, server, axioms=axioms, top_k=top, method=method)
     if as_json:
         typer.echo(json.dumps({"premises": [dataclasses.asdict(premise) for premise in ranking]}))
     else:
@@ -59,16 +66,27 @@ def index_premises(
     server: Server,
     premises: Annotated[Path, typer.Argument(metavar="FILE", help="Statements, one a line; - is stdin.")],
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="The index (a folder) to make or to grow.")],
+    proofs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Known proofs, one a line: the statement's name, then its premises' names."),
+    ] = None,
 ) -> None:
-    """Encode premises once and keep them: makes an index, or adds to it the statements that it lacks."""
+    """Encode premises once and keep them: makes an index, or adds to it the statements that it lacks.
+
+    Known proofs, such as `neurips16 prove --log` writes, let similar statements vote for their premises.
+    """
     from neurips16.clients.tasks.rank_premises.calls import grow_index
-    from neurips16.clients.tasks.rank_premises.statements import read_premises
+    from neurips16.clients.tasks.rank_premises.statements import read_premises, read_proofs
 
     statements = read_premises(premises)
+    known = read_proofs(proofs) if proofs else {}
     with server.client() as client:
         grown = _with_progress(client.stream(grow_index(index, statements)), len(statements))
-    _note_truncation(grown.truncated, grown.index.max_length, premises)
+    _note_truncation(grown.truncated, f"{grown.index.max_length} {grown.index.unit}", premises)
     typer.echo(f"{index} holds {len(grown.index)} premises, {len(grown.added)} of them new (build {grown.index.build})")
+    if known:
+        _, pairs = grown.index.add_proofs(known)
+        typer.echo(f"{len(known)} proofs tell it {pairs} new uses of premises")
 
 
 @asks_server
@@ -78,44 +96,52 @@ def prove(
     premises: PremisesOption = None,
     index: IndexOption = None,
     top: Annotated[
-        str, typer.Option(metavar="K,K,...", help="How many of the best premises to try, one after the other.")
-    ] = "64,128,256",
-    timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds for each try.")] = 5.0,
+        str, typer.Option(metavar="K,K,...", help="How many of the best premises to try, all at the same time.")
+    ] = "16,64,256,1024",
+    timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds for all tries together.")] = 5.0,
+    method: MethodOption = "hybrid",
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add the proof's premises to this file, by names.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove a conjecture with the E theorem prover from the premises that the model ranks best.
+    """Prove a conjecture with the E theorem prover from the premises that are ranked best.
 
     The conjecture itself is never among them and, with an index that holds a statement of its name, neither is
     anything after that statement: in a library, later statements may be proved with earlier ones. Ends with status 3
     where no proof is found.
     """
-    from neurips16.clients.tasks.rank_premises.prover import find_prover
-    from neurips16.clients.tasks.rank_premises.prover import prove as run_prover
+    from neurips16.clients.tasks.rank_premises.prover import find_prover, prove_slices
     from neurips16.clients.tasks.rank_premises.statements import read_problem
 
     find_prover()
     tops = _numbers(top)
     goal, axioms = read_problem(conjecture)
-    ranking = _ranked(goal, premises, index, server, axioms=axioms, top_k=max(tops), for_proof=True)
+    ranking = _ranked(goal, premises, index, server, axioms=axioms, top_k=max(tops), for_proof=True, method=method)
     if ranking.excluded:
         _note(f"{ranking.excluded} premises were left out: the conjecture itself, and in an index all after it")
-    attempts: list[dict[str, Any]] = []
-    used: list[RankedPremise] = []
-    for k in sorted({min(k, len(ranking)) for k in tops}):
-        result = run_prover(goal, [premise.text for premise in ranking[:k]], timeout_s=timeout_s)
-        attempts.append({"k": k, "status": result.status, "seconds": round(result.seconds, 3)})
-        if not as_json:
+    slices = sorted({min(k, len(ranking)) for k in tops})
+    results = prove_slices(goal, [premise.text for premise in ranking], slices, timeout_s=timeout_s)
+    attempts = [
+        {"k": k, "status": result.status, "seconds": round(result.seconds, 3)}
+        for k, result in zip(slices, results, strict=True)
+    ]
+    if not as_json:
+        for k, result in zip(slices, results, strict=True):
             typer.echo(f"{goal.name or 'conjecture'} from the best {k}: {result.status} ({result.seconds:.2f} s)")
-        if result.proved:
-            used = [ranking[place] for place in result.used_places]
-            break
+    # Of several proofs, the one from the fewest premises.
+    k, result = next(((k, r) for k, r in zip(slices, results, strict=True) if r.proved), (slices[-1], results[-1]))
+    used = [ranking[place] for place in result.used_places]
+    if log and result.proved:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(" ".join([goal.name or "conjecture", *result.used]) + "\n")
     if as_json:
         typer.echo(
             json.dumps(
                 {
                     "proved": result.proved,
                     "k": k if result.proved else None,
-                    "seconds": round(sum(attempt["seconds"] for attempt in attempts), 3),
+                    "seconds": round(max(r.seconds for r in results), 3),
                     "premises": [
                         dataclasses.asdict(premise) | {"name": name}
                         for name, premise in zip(result.used, used, strict=True)
@@ -151,6 +177,7 @@ def _ranked(
     *,
     axioms: list[Statement],
     top_k: int | None,
+    method: str,
     for_proof: bool = False,
 ) -> PremiseRanking:
     """Rank the premises of a file, an index or else the problem itself, and say what was not read to the end."""
@@ -174,23 +201,26 @@ def _ranked(
             "name the premises: either --premises FILE or --index INDEX, or a conjecture's file that has axioms"
         )
     with server.client() as client:
-        stream = client.stream(operation(goal, candidates, top_k=top_k, for_proof=for_proof))
+        stream = client.stream(
+            operation(goal, candidates, top_k=top_k, for_proof=for_proof, method=cast("Method", method))
+        )
         ranking = _with_progress(stream, to_encode)
     if ranking.conjecture_truncated:
         _note(
-            f"the conjecture is longer than the {ranking.max_length} characters that the model reads (white space not "
-            f"counted), its end was cut off"
+            f"the conjecture is longer than the {ranking.max_length} {ranking.unit} that the model reads, its end was "
+            f"cut off"
         )
     if premises:
-        _note_truncation(ranking.truncated, ranking.max_length, premises)
+        _note_truncation(ranking.truncated, f"{ranking.max_length} {ranking.unit}", premises)
     elif ranking.truncated and index is None:
         _note(
-            f"{len(ranking.truncated)} axioms are longer than the {ranking.max_length} characters that the model reads"
+            f"{len(ranking.truncated)} axioms are longer than the {ranking.max_length} {ranking.unit} that the model "
+            f"reads, their ends were cut off"
         )
     elif ranking.truncated:
         _note(
             f"{len(ranking.truncated)} of the {len(candidates)} premises in {index} are longer than the "
-            f"{ranking.max_length} characters that the model reads, their ends were cut off when they were indexed"
+            f"{ranking.max_length} {ranking.unit} that the model reads, their ends were cut off when they were indexed"
         )
     return ranking
 
@@ -208,12 +238,12 @@ def _with_progress(stream: Stream[T], total: int) -> T:
     return stream.result
 
 
-def _note_truncation(truncated: Sequence[int], max_length: int, source: Path) -> None:
+def _note_truncation(truncated: Sequence[int], length: str, source: Path) -> None:
     """Say which lines of a file the model did not read to the end."""
     if truncated:
         _note(
-            f"{len(truncated)} premises are longer than the {max_length} characters that the model reads (white space "
-            f"not counted), their ends were cut off: lines {_ranges([index + 1 for index in truncated])} of {source}"
+            f"{len(truncated)} premises are longer than the {length} that the model reads, their ends were cut off: "
+            f"lines {_ranges([index + 1 for index in truncated])} of {source}"
         )
 
 

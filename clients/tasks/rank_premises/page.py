@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurips16.clients.page.parts import Setup, Tab, answer_text, answering, table
-from neurips16.clients.tasks.rank_premises.calls import CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER
+from neurips16.clients.tasks.rank_premises.premise_models import ENCODER
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_lines
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def rank(client: Client, conjecture: str, premises: str) -> tuple[str, str]:
     ranking = client.rank_premises(goal, parse_lines(premises.split("\n"), "the list of premises"))
     rows = [(str(one.rank), f"{one.score:.2f}", one.text.strip()) for one in ranking]
     cut = len(ranking.truncated) + ranking.conjecture_truncated
-    note = f" {cut} longer than the {ranking.max_length} characters that the model reads: cut off." if cut else ""
+    note = f" {cut} longer than the {ranking.max_length} {ranking.unit} that the model reads: cut off." if cut else ""
     said = f"{len(rows)} premises, the one that looks most useful first.{note}"
     return table(("rank", "score", "premise"), rows), said
 
@@ -80,6 +80,6 @@ TAB = Tab(
         "Give a conjecture and some premises, in the TPTP language of first-order logic: the models rank the premises "
         "by how much they help to prove it."
     ),
-    models=(CONJECTURE_ENCODER, PREMISE_ENCODER, RANKER),
+    models=(ENCODER,),
     build=build,
 )

@@ -1,17 +1,18 @@
 """An index of encoded premises on disk: encoded once, opened without copying, grown without encoding anything again.
 
-    INDEX/index.json                    the manifest: build, sizes, output weights, and which segments count
+    INDEX/index.json                    the manifest: build, sizes, and which segments and which proofs count
     INDEX/SEGMENT.embeddings.npy        FP32 [n, D], memory-mapped
     INDEX/SEGMENT.statements.txt        the statements as they were given, one a line
     INDEX/SEGMENT.offsets.npy           INT64 [n + 1], where each statement begins in that file, in bytes
+    INDEX/SEGMENT.symbols.npz           the symbols of the statements (`SymbolTable`), for their similarity
+    INDEX/NUMBER.proofs.npy             INT64 [R, 2], places of a proved statement and of a premise of its proof
 
 A segment never changes. Growing writes a new one and then replaces the manifest, in one step, so a crash at any moment
 leaves the index as it was before or after; files that no manifest names are removed by the next growth. The last
 segment is merged with the new one while both are small, so that there are never many.
 
-The scores are ``relu(c + P) @ w + b`` over all premises P. Since ``relu(c + p) = max(p, -c) + c``, they are computed
-as ``max(P, -c) @ w + (c @ w + b)``: one pass over P less. FP16 embeddings were tried: NumPy converts them so slowly
-that ranking took five to nine times as long.
+The network's score is the product with the conjecture's embedding. FP16 embeddings were tried: NumPy converts them so
+slowly that ranking took five to nine times as long.
 """
 
 from __future__ import annotations
@@ -23,23 +24,27 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neurips16.clients.protocol.errors import IndexDamagedError, InvalidInputError
+from neurips16.clients.tasks.rank_premises.neighbours import Neighbours, Proofs, SymbolTable, combine
 from neurips16.clients.tasks.rank_premises.statements import Statement
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "index.json"
 LOCK = "lock"
 ROWS_PER_SEGMENT = 8192  # segments below this are merged
-BLOCK_BYTES = 1 << 20  # of embeddings at a time: what lies in a CPU's second-level cache
 _SEGMENT = re.compile(r"\d{6}")
-_SEGMENT_FILE = re.compile(r"(\d{6})\.(?:embeddings\.npy|statements\.txt|offsets\.npy)")
+_INDEX_FILE = re.compile(r"\d{6}\.(?:embeddings\.npy|statements\.txt|offsets\.npy|symbols\.npz|proofs\.npy)")
+_NAME = re.compile(r"\s*(?:fof|cnf)\s*\(\s*('(?:[^'\\]|\\.)*'|[^\s,()']+)\s*,")
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class _Segment:
     embeddings: np.ndarray  # [n, D]
     offsets: np.ndarray  # [n + 1]
     statements: bytes | mmap.mmap
+    symbols: SymbolTable
 
 
 class PremiseIndex:
@@ -58,8 +64,9 @@ class PremiseIndex:
         self.build: str = manifest["build"]
         self.embedding_size: int = manifest["embedding_size"]
         self.max_length: int = manifest["max_length"]
+        self.unit: str = manifest["unit"]  # of lengths: words or characters
         self.truncated: tuple[int, ...] = tuple(manifest["truncated"])  # statements that were not read to the end
-        self.output_weights = np.array(manifest["output_weights"], np.float32)  # [D + 1]: weights, then bias
+        self._proof_file: str = manifest["proofs"]
         self._segments = tuple(segments)
         self._starts = np.cumsum([0, *(len(s.embeddings) for s in segments)])
 
@@ -69,8 +76,10 @@ class PremiseIndex:
         return (Path(path) / MANIFEST).exists()
 
     @classmethod
-    def create(cls, path: str | Path, *, build: str, max_length: int, output_weights: np.ndarray) -> PremiseIndex:
-        """Make an empty index for one build of the models.
+    def create(
+        cls, path: str | Path, *, build: str, max_length: int, embedding_size: int, unit: str = "words"
+    ) -> PremiseIndex:
+        """Make an empty index for one build of the model.
 
         Raises:
             InvalidInputError: something else is at this path, or it cannot be written.
@@ -85,11 +94,12 @@ class PremiseIndex:
                 {
                     "format": FORMAT,
                     "build": build,
-                    "embedding_size": len(output_weights) - 1,
+                    "embedding_size": embedding_size,
                     "max_length": max_length,
-                    "output_weights": [float(w) for w in output_weights],
+                    "unit": unit,
                     "truncated": [],
                     "segments": [],
+                    "proofs": "",
                 },
             )
         except OSError as error:
@@ -150,32 +160,111 @@ class PremiseIndex:
                 return start + int(np.searchsorted(segment.offsets, match.start(), side="right")) - 1
         return None
 
-    def scores(self, conjecture: np.ndarray) -> np.ndarray:
-        """The score of every premise, FP32 [len(self)], as the server's ranker would give it."""
+    def places_of(self, names: Iterable[str]) -> dict[str, int]:
+        """Where the statements of these names are; those that the index lacks are left out."""
+        wanted, found = set(names), dict[str, int]()
+        for place, text in enumerate(self.texts()):
+            if (match := _NAME.match(text)) and match[1] in wanted:
+                found.setdefault(match[1], place)
+        return found
+
+    def scores(
+        self, conjecture: np.ndarray, words: np.ndarray, method: str = "hybrid", before: int | None = None
+    ) -> np.ndarray:
+        """The scores of the premises, FP32 [len(self)], or [before].
+
+        Args:
+            conjecture: its embedding [D].
+            words: the hashes of its words.
+            method: "network", "neighbours" or "hybrid".
+            before: score and use only statements before this place, and proofs of those.
+        """
+        network = self._network(conjecture) if method != "neighbours" else None
+        if method == "network":
+            assert network is not None
+            return network[:before]
+        similarity = self.neighbours.similarity(words)
+        scores = combine(method, network, similarity, self.neighbours.votes(similarity, before))
+        return scores[:before]
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """Similarity and votes over the statements; made when first asked for."""
+        return Neighbours([segment.symbols for segment in self._segments], self._proofs())
+
+    def _network(self, conjecture: np.ndarray) -> np.ndarray:
+        """The product of a conjecture's embedding with that of every premise."""
         if conjecture.shape != (self.embedding_size,):
             raise InvalidInputError(
                 f"the conjecture's embedding has shape {conjecture.shape}, not ({self.embedding_size},)"
             )
-        weights = np.ascontiguousarray(self.output_weights[:-1])
-        threshold = -conjecture.astype(np.float32)
-        constant = conjecture.astype(np.float64) @ weights.astype(np.float64) + float(self.output_weights[-1])
-        scores = np.empty(len(self), np.float32)
-        rows = max(1, BLOCK_BYTES // (4 * self.embedding_size))
-        block = np.empty((rows, self.embedding_size), np.float32)
-        for start, segment in zip(self._starts.tolist(), self._segments, strict=False):
-            for row in range(0, len(segment.embeddings), rows):
-                part = segment.embeddings[row : row + rows]
-                higher = np.maximum(part, threshold, out=block[: len(part)])
-                np.dot(higher, weights, out=scores[start + row : start + row + len(part)])
-        scores += np.float32(constant)
-        return scores
+        vector = np.ascontiguousarray(conjecture, np.float32)
+        return np.concatenate([np.empty(0, np.float32), *(s.embeddings @ vector for s in self._segments)])
 
-    def extend(self, statements: Sequence[Statement], embeddings: np.ndarray) -> PremiseIndex:
+    def _proofs(self) -> Proofs:
+        if not self._proof_file:
+            return Proofs.of([])
+        try:
+            pairs = np.load(self.path / self._proof_file, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise IndexDamagedError(f"the index {self.path} has damaged proofs ({error}): give them again") from error
+        if (
+            pairs.ndim != 2
+            or pairs.shape[1] != 2
+            or pairs.dtype != np.int64
+            or (pairs.size and pairs.max() >= len(self))
+        ):
+            raise IndexDamagedError(f"the index {self.path} has proofs of statements that it lacks: give them again")
+        return Proofs(pairs[:, 0], pairs[:, 1])
+
+    def add_proofs(self, proofs: Mapping[str, Iterable[str]]) -> tuple[PremiseIndex, int]:
+        """Keep which premises the proof of a statement needs; later rankings take them as votes.
+
+        Args:
+            proofs: the name of a statement -> the names of premises; names that the index lacks are passed over.
+
+        Returns:
+            The index as it is then, and how many pairs it did not know.
+
+        Raises:
+            InvalidInputError: another process is growing the index, or has grown it since it was opened here.
+        """
+        places = self.places_of([*proofs, *(name for names in proofs.values() for name in names)])
+        new = {
+            (places[name], places[premise])
+            for name, premises in proofs.items()
+            for premise in premises
+            if name in places and premise in places
+        }
+        with _locked(self.path):
+            manifest = self._unchanged()
+            old = self._proofs()
+            known = set(zip(old.proved.tolist(), old.premises.tolist(), strict=True))
+            pairs = np.array(sorted(known | new), np.int64).reshape(-1, 2)
+            file = f"{int(self._proof_file[:6] or -1) + 1:06d}.proofs.npy"
+            _write_file(self.path / file, pairs)
+            _write_manifest(self.path, manifest | {"proofs": file})
+            if self._proof_file:
+                (self.path / self._proof_file).unlink(missing_ok=True)
+        return PremiseIndex.open(self.path), len(new - known)
+
+    def _unchanged(self) -> dict[str, Any]:
+        """The manifest, seen to be the one that this index was opened with."""
+        manifest = _read_manifest(self.path)
+        names = [s["name"] for s in manifest["segments"]]
+        if names != [s.name for s in self._segments] or manifest["build"] != self.build:
+            raise InvalidInputError(f"the index {self.path} was changed by another process: run this again")
+        return manifest
+
+    def extend(
+        self, statements: Sequence[Statement], embeddings: np.ndarray, *, truncated: Sequence[int] = ()
+    ) -> PremiseIndex:
         """Add encoded statements at the end, for good; the index as it is then.
 
         Args:
             statements: what was encoded.
             embeddings: FP32 [len(statements), D].
+            truncated: the `Statement.index` of those that the model did not read to the end.
 
         Raises:
             InvalidInputError: another process is growing the index, or has grown it since it was opened here.
@@ -183,24 +272,23 @@ class PremiseIndex:
         if embeddings.shape != (len(statements), self.embedding_size):
             raise InvalidInputError(f"{len(statements)} statements want embeddings [n, {self.embedding_size}]")
         with _locked(self.path):
-            manifest = _read_manifest(self.path)
-            names = [s["name"] for s in manifest["segments"]]
-            if names != [s.name for s in self._segments] or manifest["build"] != self.build:
-                raise InvalidInputError(f"the index {self.path} was changed by another process: run this again")
-            _sweep(self.path, names)
+            manifest = self._unchanged()
+            names = [s.name for s in self._segments]
+            _sweep(self.path, names, manifest["proofs"])
             lines = [statement.text.encode() + b"\n" for statement in statements]
+            symbols = SymbolTable.of([word_hashes(statement.formula) for statement in statements])
             last = self._segments[-1] if self._segments else None
             if last is not None and len(last.embeddings) + len(statements) <= ROWS_PER_SEGMENT:
                 embeddings = np.concatenate([last.embeddings, embeddings])
                 ends = last.offsets.tolist()
                 lines = [bytes(last.statements[a:b]) for a, b in itertools.pairwise(ends)] + lines
+                symbols = last.symbols.joined(symbols)
                 manifest["segments"].pop()
             name = f"{max(map(int, names), default=-1) + 1:06d}"
-            _write_segment(self.path, name, embeddings.astype(np.float32, copy=False), lines)
+            _write_segment(self.path, name, embeddings.astype(np.float32, copy=False), lines, symbols)
             manifest["segments"].append({"name": name, "count": len(lines)})
-            manifest["truncated"] += [
-                len(self) + row for row, s in enumerate(statements) if len(s.code) > self.max_length
-            ]
+            cut = set(truncated)
+            manifest["truncated"] += [len(self) + row for row, s in enumerate(statements) if s.index in cut]
             _write_manifest(self.path, manifest)
         return PremiseIndex.open(self.path)
 
@@ -247,7 +335,9 @@ def _open_segment(path: Path, entry: dict[str, Any], manifest: dict[str, Any]) -
         offsets = np.load(path / f"{name}.offsets.npy", mmap_mode="r", allow_pickle=False)
         with (path / f"{name}.statements.txt").open("rb") as file:
             statements = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError as error:  # of np.load: not a .npy file, or cut short
+        with (path / f"{name}.symbols.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            symbols = SymbolTable(**{field.name: arrays[field.name] for field in fields(SymbolTable)})
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:  # of np.load: not such a file, or cut short
         raise IndexDamagedError(f"the index {path} has a damaged segment {name} ({error}): make it again") from error
     want = (count, manifest["embedding_size"])
     if embeddings.shape != want or embeddings.dtype != np.float32 or offsets.shape != (count + 1,):
@@ -256,30 +346,37 @@ def _open_segment(path: Path, entry: dict[str, Any], manifest: dict[str, Any]) -
         )
     if int(offsets[-1]) != len(statements):
         raise IndexDamagedError(f"the index {path}: the statements of segment {name} are cut short: make it again")
-    return _Segment(name, embeddings, offsets, statements)
+    if len(symbols) != count or (len(symbols.terms) and symbols.terms.max() >= len(symbols.symbols)):
+        raise IndexDamagedError(f"the index {path}: the symbols of segment {name} are not its own: make it again")
+    return _Segment(name, embeddings, offsets, statements, symbols)
 
 
-def _write_segment(path: Path, name: str, embeddings: np.ndarray, lines: list[bytes]) -> None:
-    offsets = np.cumsum([0, *map(len, lines)], dtype=np.int64)
-    for suffix, content in (
-        ("embeddings.npy", embeddings),
-        ("offsets.npy", offsets),
-        ("statements.txt", b"".join(lines)),
-    ):
-        with (path / f"{name}.{suffix}").open("wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                np.save(file, content)
-            file.flush()
-            os.fsync(file.fileno())
+def _write_segment(path: Path, name: str, embeddings: np.ndarray, lines: list[bytes], symbols: SymbolTable) -> None:
+    _write_file(path / f"{name}.embeddings.npy", embeddings)
+    _write_file(path / f"{name}.offsets.npy", np.cumsum([0, *map(len, lines)], dtype=np.int64))
+    _write_file(path / f"{name}.statements.txt", b"".join(lines))
+    _write_file(path / f"{name}.symbols.npz", {field.name: getattr(symbols, field.name) for field in fields(symbols)})
     _sync_directory(path)
 
 
-def _sweep(path: Path, names: list[str]) -> None:
-    """Remove the segments that the manifest does not name: replaced ones, and what a crash left."""
+def _write_file(path: Path, content: bytes | np.ndarray | dict[str, np.ndarray]) -> None:
+    """Bytes, an array, or several by name; on the disk when this returns."""
+    with path.open("wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        elif isinstance(content, dict):
+            np.savez(file, **content)
+        else:
+            np.save(file, content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sweep(path: Path, names: list[str], proofs: str) -> None:
+    """Remove the segments and proofs that the manifest does not name: replaced ones, and what a crash left."""
     for file in path.iterdir():
-        if (match := _SEGMENT_FILE.fullmatch(file.name)) and match[1] not in names:
+        kept = file.name == proofs if file.name.endswith(".proofs.npy") else file.name.split(".")[0] in names
+        if _INDEX_FILE.fullmatch(file.name) and not kept:
             file.unlink()
 
 

@@ -10,18 +10,22 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurips16.clients.protocol.errors import InvalidInputError, ProverError, ProverMissingError
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
-from neurips16.clients.tasks.rank_premises.tptp import used_axioms, write_problem
+from neurips16.clients.tasks.rank_premises.tptp import Problem, used_axioms, write_problem
 
 PROVER = "eprover"
 MEMORY_MB = 2048
 TIMEOUT = "Timeout"  # the status when it was ended by us
+STOPPED = "User"  # of the SZS ontology: ended since another attempt was through
+_LOOK_S = 0.05  # how often an attempt looks whether another one is through
 
 _STATUS = re.compile(r"^# SZS status (\w+)", re.MULTILINE)
 _PROOF = re.compile(r"^# SZS output start CNFRefutation.*?\n(.*?)^# SZS output end", re.MULTILINE | re.DOTALL)
@@ -60,6 +64,7 @@ def prove(
     *,
     timeout_s: float = 5.0,
     prover: str = PROVER,
+    options: Sequence[str] = (),
 ) -> ProofResult:
     """Try to prove a conjecture from premises.
 
@@ -68,22 +73,72 @@ def prove(
         premises: the same. One with the conjecture's own name or formula is left out: it would prove itself.
         timeout_s: time on the wall; then the prover and all that it started are killed.
         prover: E's name or path.
+        options: more of E's own, such as ``--sine=Auto``, its selection of axioms.
 
     Raises:
         InvalidInputError: a statement is empty, or the time is not over 0.
         ProverMissingError: E is not installed.
         ProverError: E did not accept the problem, or crashed.
     """
+    (result,) = prove_slices(conjecture, premises, [len(premises)], timeout_s=timeout_s, prover=prover, options=options)
+    return result
+
+
+def prove_slices(
+    conjecture: str | Statement,
+    premises: Sequence[str | Statement],
+    tops: Sequence[int],
+    *,
+    timeout_s: float = 5.0,
+    prover: str = PROVER,
+    options: Sequence[str] = (),
+) -> list[ProofResult]:
+    """Try to prove a conjecture from several numbers of the first premises at once, until one is through.
+
+    All run at the same time under one limit. The first proof ends the others, whose status then is `STOPPED`.
+
+    Args:
+        conjecture: see `prove`.
+        premises: the same, best first.
+        tops: how many of the first premises each attempt has.
+        timeout_s: time on the wall for all of them.
+        prover: see `prove`.
+        options: see `prove`.
+
+    Returns:
+        One result for each of ``tops``.
+
+    Raises:
+        InvalidInputError: a statement is empty, or the time is not over 0.
+        ProverMissingError: E is not installed.
+        ProverError: E did not accept a problem, or crashed.
+    """
     if not 0 < timeout_s < math.inf:
         raise InvalidInputError(f"the prover's time is a finite number of seconds over 0, got {timeout_s}")
     goal = conjecture if isinstance(conjecture, Statement) else Statement.parse(conjecture, where="the conjecture")
     given = parse_all(premises)
-    kept = [place for place, premise in enumerate(given) if not premise.is_same_as(goal)]
-    problem = write_problem(goal, [given[place] for place in kept])
+    command = [find_prover(prover), *_options(timeout_s), *options]
+    proved = threading.Event()
     with tempfile.TemporaryDirectory(prefix="neurips16-prove-") as folder:
-        path = Path(folder) / "problem.p"
-        path.write_text(problem.text, encoding="utf-8")
-        status, output, seconds = _run([find_prover(prover), *_options(timeout_s), str(path)], timeout_s)
+
+        def attempt(number: int) -> ProofResult:
+            kept = [place for place, premise in enumerate(given[: tops[number]]) if not premise.is_same_as(goal)]
+            problem = write_problem(goal, [given[place] for place in kept])
+            path = Path(folder) / f"problem{number}.p"
+            path.write_text(problem.text, encoding="utf-8")
+            status, output, seconds = _run([*command, str(path)], timeout_s, proved)
+            result = _result(status, output, seconds, problem, kept, given)
+            if result.proved:
+                proved.set()
+            return result
+
+        with ThreadPoolExecutor(max(1, len(tops))) as pool:
+            return list(pool.map(attempt, range(len(tops))))
+
+
+def _result(
+    status: str, output: str, seconds: float, problem: Problem, kept: Sequence[int], given: Sequence[Statement]
+) -> ProofResult:
     proof = _PROOF.search(output)
     if status != "Theorem" or proof is None:
         return ProofResult(status, False, (), (), seconds, "")
@@ -110,17 +165,23 @@ def _options(timeout_s: float) -> list[str]:
     ]
 
 
-def _run(command: list[str], timeout_s: float) -> tuple[str, str, float]:
-    """The SZS status, the output and the seconds that it took."""
+def _run(command: list[str], timeout_s: float, stop: threading.Event) -> tuple[str, str, float]:
+    """The SZS status, the output and the seconds that it took; given up when ``stop`` is set."""
     started = time.monotonic()
     # A session of its own: E starts children of its own, and all must go when the time is over.
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     try:
-        output, complaint = (part.decode(errors="replace") for part in process.communicate(timeout=timeout_s))
-    except subprocess.TimeoutExpired:
-        return TIMEOUT, "", time.monotonic() - started
+        while True:
+            left = started + timeout_s - time.monotonic()
+            try:
+                answer = process.communicate(timeout=max(0.0, min(left, _LOOK_S)))
+                output, complaint = (part.decode(errors="replace") for part in answer)
+                break
+            except subprocess.TimeoutExpired:
+                if stop.is_set() or left <= _LOOK_S:
+                    return STOPPED if stop.is_set() else TIMEOUT, "", time.monotonic() - started
     finally:
         with contextlib.suppress(ProcessLookupError):  # all have ended by themselves
             os.killpg(process.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,12 @@ from neurips16.clients.protocol.messages import ModelConfig
 from neurips16.clients.protocol.operation import Operation
 from neurips16.clients.scoring.task import Result, ScoreTask, Value
 from neurips16.clients.tasks.rank_premises import calls
+from neurips16.clients.tasks.rank_premises.embedding import embed
 from neurips16.clients.tasks.rank_premises.premise_index import MANIFEST as INDEX_MANIFEST
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
+from neurips16.clients.tasks.rank_premises.premise_models import ENCODER, premise_models
 from neurips16.clients.tasks.rank_premises.statements import Statement, read_conjecture, read_premises
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 
 STATEMENTS_AT_A_TIME = 64
 
@@ -41,7 +45,7 @@ class RankPremisesTask(ScoreTask):
     @property
     def models(self) -> tuple[str, ...]:
         """See `ScoreTask.models`."""
-        return (calls.RANKER, calls.CONJECTURE_ENCODER, calls.PREMISE_ENCODER)
+        return (ENCODER,)
 
     def options(self) -> dict[str, Any]:
         """See `ScoreTask.options`."""
@@ -58,12 +62,12 @@ class RankPremisesTask(ScoreTask):
 
     def check(self) -> Operation[None]:
         """See `ScoreTask.check`."""
-        yield from calls.premise_models()
+        yield from premise_models()
 
     def prepare(self, folder: Path) -> Operation[ScoreTask]:
         """See `ScoreTask.prepare`."""
         if PremiseIndex.is_at(self.premises):
-            calls.check_build(PremiseIndex.open(self.premises), (yield from calls.premise_models()))
+            calls.check_build(PremiseIndex.open(self.premises), (yield from premise_models()))
             return replace(self, premises=self.premises.absolute())
         index = folder / "premises.index"
         yield from calls.grow_index(index, read_premises(self.premises))
@@ -71,23 +75,35 @@ class RankPremisesTask(ScoreTask):
 
     def score(self, values: Sequence[Value]) -> Operation[list[Result]]:
         """See `ScoreTask.score`."""
-        encoded = yield from encode_values(calls.CONJECTURE_ENCODER, values)
-        index = PremiseIndex.open(self.premises)  # memory-mapped: opening it again costs little
-        return [{"premises": list(self._ranked(index, row)), "truncated": cut} for row, cut in encoded]
+        models = yield from premise_models()
+        statements, encoded = yield from encode_values("conjecture", values)
+        index = _opened(self.premises)
+        results = []
+        for statement, (vector, cut) in zip(statements, encoded, strict=True):
+            scores = index.scores(vector[: models.rank_size], word_hashes(statement.formula))
+            results.append({"premises": list(self._ranked(index, scores)), "truncated": cut})
+        return results
 
-    def _ranked(self, index: PremiseIndex, conjecture: np.ndarray) -> Iterator[Result]:
-        scores = index.scores(conjecture)
+    def _ranked(self, index: PremiseIndex, scores: np.ndarray) -> Iterator[Result]:
         for rank, place in enumerate(best(scores, self.top), start=1):
             yield {"rank": rank, "score": float(scores[place]), "index": int(place), "text": index.text(int(place))}
 
 
-def encode_values(model: str, values: Sequence[Value]) -> Operation[list[tuple[np.ndarray, bool]]]:
-    """Each statement's embedding [D], and whether it is longer than the model reads."""
-    models = yield from calls.premise_models()
+@functools.lru_cache(maxsize=1)
+def _opened(path: Path) -> PremiseIndex:
+    """An index does not change while a job ranks against it; opened once, it counts its symbols once."""
+    return PremiseIndex.open(path)
+
+
+def encode_values(
+    side: str, values: Sequence[Value]
+) -> Operation[tuple[list[Statement], list[tuple[np.ndarray, bool]]]]:
+    """The statements; and for each its embedding [D], and whether it is longer than the model reads."""
+    models = yield from premise_models()
     statements = [_statement(value, row) for row, value in enumerate(values)]
     truncated = set(models.check(statements))
-    embeddings = yield from calls.encode(models, model, statements)
-    return [(embedding, row in truncated) for row, embedding in enumerate(embeddings)]
+    embeddings = yield from embed(models, side, statements)
+    return statements, [(embedding, row in truncated) for row, embedding in enumerate(embeddings)]
 
 
 def _statement(value: Value, row: int) -> Statement:

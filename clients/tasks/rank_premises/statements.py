@@ -208,6 +208,23 @@ def _included(include: Include, path: Path) -> Path:
     )
 
 
+def read_proofs(path: Path) -> dict[str, list[str]]:
+    """Known proofs, one a line: the name of a statement, then those of its premises, with blanks between them.
+
+    Raises:
+        InvalidInputError: the file cannot be read, is not UTF-8, or a line names no premise.
+    """
+    proofs: dict[str, list[str]] = {}
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        name, *premises = line.split() or [""]
+        if not name or name.startswith(_COMMENT):
+            continue
+        if not premises:
+            raise InvalidInputError(f"line {number} of {path}: expected `NAME PREMISE PREMISE …`, got {line[:60]!r}")
+        proofs.setdefault(name, []).extend(premises)
+    return proofs
+
+
 def parse_lines(lines: Sequence[str], source: str) -> list[Statement]:
     """The statements of lines, one each; blank lines and ``%`` comments are passed over but counted.
 

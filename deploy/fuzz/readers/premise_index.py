@@ -18,7 +18,7 @@ STATEMENTS = ("fof(a, axiom, p).", "fof(b, axiom, q).")
 def _make(folder: Path) -> Path:
     path = folder / "library.index"
     if not path.exists():
-        index = PremiseIndex.create(path, build="b", max_length=8, output_weights=np.ones(3, np.float32))
+        index = PremiseIndex.create(path, build="b", max_length=8, embedding_size=2)
         index.extend(parse_all(STATEMENTS), np.zeros((2, 2), np.float32))
         shutil.copy(path / MANIFEST, folder / MANIFEST)
     return path
@@ -29,14 +29,14 @@ def read(data: bytes, folder: Path) -> object:
     path = _make(folder)
     (path / MANIFEST).write_bytes(data or (folder / MANIFEST).read_bytes())
     index = PremiseIndex.open(path)
-    return [index.text(place) for place in range(len(index))], index.scores(np.ones(2, np.float32))
+    return [index.text(place) for place in range(len(index))], index.scores(np.ones(2, np.float32), np.array([3]))
 
 
 def seeds() -> list[bytes]:
     """Nothing stands for the good one; fields of other kinds; names that lead elsewhere."""
-    text = '{"format": 1, "build": "b", "embedding_size": 2, "max_length": 8, "output_weights": [1, 1, 1], '
+    text = '{"format": 2, "build": "b", "embedding_size": 2, "max_length": 8, "unit": "words", "proofs": "", '
     text += '"truncated": [], "segments": [{"name": "%s", "count": 2}]}'
-    broken = [b"{}", b'{"format": 1}', b"[" * 9000]
+    broken = [b"{}", b'{"format": 2}', b"[" * 9000]
     return [b"", *((text % name).encode() for name in ("000000", "../x", "a\\u0000")), *broken]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import importlib.util
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neurips16.clients.page.dropped_files import read_dropped
+from neurips16.clients.page.dropped_files import read_dropped, refuse_downloads
 from neurips16.clients.protocol.errors import InvalidInputError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the page extra")
@@ -266,6 +267,18 @@ def test_nothing_is_fetched_for_others(page, where):
         assert page.ask("GET", f"/gradio_api/{where}{url}")[0] in (403, 404)
         with pytest.raises(TimeoutError):
             elsewhere.accept()
+
+
+def test_a_file_that_is_named_by_its_address_is_not_fetched(monkeypatch):
+    """Gradio itself refuses private addresses only, and asks somebody else's resolver about the others."""
+    processing_utils = pytest.importorskip("gradio.processing_utils")
+    for name in ("ssrf_protected_download", "async_ssrf_protected_download"):
+        monkeypatch.setattr(processing_utils, name, getattr(processing_utils, name))  # put back afterwards
+    refuse_downloads()
+    with pytest.raises(ValueError, match="fetches nothing"):
+        asyncio.run(processing_utils.async_ssrf_protected_download("https://host.example/x.png", "/tmp"))
+    with pytest.raises(ValueError, match="fetches nothing"):
+        processing_utils.ssrf_protected_download("https://host.example/x.png", "/tmp")
 
 
 def test_only_the_pages_files_are_handed_out(page, outside):

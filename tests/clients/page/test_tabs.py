@@ -136,7 +136,7 @@ def test_premises_are_ranked_as_the_client_ranks_them(client):
     assert line == "2 premises, the one that looks most useful first."
     _, line = rank(client, "p(c)", f"p(a)\np({'a' * 200})")
     assert line.endswith("1 longer than the 128 characters that the model reads: cut off.")
-    with pytest.raises(InvalidInputError, match="line 2 of the list of premises, column 1: the model does not know"):
+    with pytest.raises(InvalidInputError, match="line 2 of the list of premises, column 1: the character"):
         rank(client, "p(c)", "p(a)\né")
     with pytest.raises(InvalidInputError, match="no premises: the list of premises holds no statement"):
         rank(client, "p(c)", "\n% nothing")
@@ -223,7 +223,7 @@ def test_what_comes_from_elsewhere_is_no_html():
 @needs_page
 def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     models.changes = {"infogan": {"continuous_range": "-3 3"}, "dgn_am": {"unit_range": "2 5", "steps_range": "1 150"}}
-    names = [*models.configs, "rfcn", "sound_classifier", "premise_encoder", "conjecture_encoder", "premise_ranker"]
+    names = [*models.configs, "rfcn", "sound_classifier", "premise_encoder", "premise_ranker"]
     monkeypatch.setattr(artist, "models", lambda: loaded(*names))
     page = built(artist)
     shown = [(block.__class__.__name__, getattr(block, "label", None), block) for block in page.blocks.values()]
@@ -233,6 +233,7 @@ def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     (units,) = [one.choices for kind, label, one in shown if label == "Unit"]
     assert [value for _, value in units] == [2, 3, 4, 5]
     assert [title for _, title, _ in page.pages[1:]] == [
+        "Novelty",
         "Image classes",
         "Objects",
         "Statement vectors",
@@ -244,7 +245,8 @@ def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     ]
     first = {block.page for block in page.blocks.values() if isinstance(block, (type(shown[0][2]),))}
     assert len(first) == len(page.pages)
-    assert not any("has not loaded" in str(getattr(one, "value", "")) for *_, one in shown)
+    missing = [text for *_, one in shown if "has not loaded" in (text := str(getattr(one, "value", "")))]
+    assert all("simhash" in text for text in missing)  # the one model that this server has not
     assert len([one for kind, _, one in shown if kind == "Dataset"]) == 4
 
 
@@ -253,10 +255,10 @@ def test_a_task_without_its_model_says_so(artist, models, monkeypatch):
     present = [*loaded("rfcn"), ModelStatus("infogan", "1", ready=False, reason="unloaded")]
     monkeypatch.setattr(artist, "models", lambda: present)
     said = [str(getattr(block, "value", "")) for block in built(artist).blocks.values()]
-    assert sum("has not loaded" in text for text in said) == 6
+    assert sum("has not loaded" in text for text in said) == 7
     assert any("localhost:1 has not loaded infogan, which this needs" in text for text in said)
     both = PREMISES.missing(Setup(artist, frozenset({"premise_ranker"}), Path(), None))
-    assert "has not loaded conjecture_encoder and premise_encoder, which this needs: serve a repository" in both
+    assert "has not loaded premise_encoder, which this needs: serve a repository" in both
 
 
 @needs_page

@@ -21,7 +21,7 @@ ENCODER = "premise_encoder"
 
 def ask(text):
     row = np.frombuffer(text.encode().ljust(64, b"\0"), np.uint8)[None]
-    return messages.infer(ENCODER, {"text": row}, outputs=["embedding"])
+    return messages.infer(ENCODER, {"text": row}, outputs=["premise_embedding"])
 
 
 def embeddings(texts, seen=None):
@@ -29,7 +29,7 @@ def embeddings(texts, seen=None):
     total = 0.0
     each = Each(ask(text) for text in texts)
     while (reply := (yield each)) is not None:
-        number = float(reply.result()["embedding"][0, 0])
+        number = float(reply.result()["premise_embedding"][0, 0])
         total += number
         yield Emit((reply.place, number))
     return total
@@ -97,7 +97,7 @@ def test_what_was_deferred_is_done_however_it_ends(drivers, scoring_repository, 
 
     def later():
         answer = yield from single(ask("p"))
-        done.append(answer["embedding"].shape)
+        done.append(answer["premise_embedding"].shape)
         raise InvalidInputError("nobody hears of this")
 
     def operation():

@@ -26,7 +26,9 @@ from neurips16.clients.tasks.classify_sound.score import ClassifySoundTask
 from neurips16.clients.tasks.detect.calls import detect
 from neurips16.clients.tasks.detect.score import DetectTask
 from neurips16.clients.tasks.embed.score import EmbedTask
-from neurips16.clients.tasks.rank_premises.calls import encode, premise_models, rank_premises
+from neurips16.clients.tasks.rank_premises.calls import rank_premises
+from neurips16.clients.tasks.rank_premises.embedding import embed
+from neurips16.clients.tasks.rank_premises.premise_models import premise_models
 from neurips16.clients.tasks.rank_premises.score import RankPremisesTask
 from neurips16.clients.tasks.rank_premises.statements import Statement, parse_all
 
@@ -121,14 +123,14 @@ def test_sounds(host, local, tmp_path):
 
 
 def test_embeddings(host, local, statements, tmp_path):
-    task = EmbedTask("conjecture_encoder")
+    task = EmbedTask("conjecture")
     score(task, str(statements), tmp_path / "out", host=host, column="text", keep=["id"], shard_rows=50)
     table = read(tmp_path / "out")
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[4]"
     assert table["id"].to_pylist() == [f"s{i}" for i in range(len(STATEMENTS))]
 
     def direct():
-        return (yield from encode((yield from premise_models()), "conjecture_encoder", parse_all(STATEMENTS)))
+        return (yield from embed((yield from premise_models()), "conjecture", parse_all(STATEMENTS)))
 
     np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), local.run(direct()), rtol=1e-6)
     assert not any(table["truncated"].to_pylist())
@@ -345,7 +347,7 @@ def test_an_output_belongs_to_one_job(host, statements, tmp_path, scoring_server
     encoder.parent.rename(encoder.parents[1] / "2")
     server = ThroughServer(Connection.of(scoring_server.url))
     for task, changes, named in (
-        (EmbedTask("conjecture_encoder"), {}, "options"),
+        (EmbedTask("conjecture"), {}, "options"),
         (RankPremisesTask(statements), {}, "models|options|task"),
         (EmbedTask(), {"keep": ["id"]}, "keep"),
         (EmbedTask(), {"column": "id"}, "column"),

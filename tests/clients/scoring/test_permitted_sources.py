@@ -193,6 +193,11 @@ def test_a_name_that_leads_to_a_private_network_is_refused(site, monkeypatch):
         "fd00::1",
         "::ffff:127.0.0.1",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "::ffff:0:7f00:1",
+        "::127.0.0.1",
+        "fec0::1",
+        "192.88.99.1",
         "2002:7f00:1::",
         "224.0.0.1",
     ):

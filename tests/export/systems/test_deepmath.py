@@ -8,40 +8,51 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from neurips16.export.errors import EvaluationError, ExportError
+from neurips16.export.errors import EvaluationError
 from neurips16.export.options import parse_options
 from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
-from neurips16.export.systems.deepmath.models import SAMPLE_STATEMENTS, FormulaReader, models, text_batch
+from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
+from neurips16.export.systems.deepmath.models import SAMPLE_STATEMENTS
+from neurips16.export.systems.deepmath.readers import FormulaReader, WordReader
 from neurips16.training.data.deepmath.module import DeepMathData
 from neurips16.training.data.deepmath.reader import normalise, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer
+from neurips16.training.system import load_module
 from neurips16.training.systems.deepmath.network import DeepMath
 
 VOCABULARY = sorted(set("".join(map(normalise, SAMPLE_STATEMENTS))) | set("tra0123456789kXYZ"))
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, deepmath_folder):
-    """A tiny network with random weights, as `neurips16 train` would have saved it."""
-    torch.manual_seed(0)
-    data = DeepMathData(str(deepmath_folder))
-    model = DeepMath(data.vocabulary, channels=(6, 8, 10), hidden=12, max_length=120)
-    with torch.no_grad():  # scores on both sides of zero, so that pair accuracy says something
-        model.scorer.output.bias.zero_()
-    path = tmp_path_factory.mktemp("checkpoint") / "model.ckpt"
+def _save(model, path):
     about = {"system": "deepmath", "epoch": 0, "step": 0, "metrics": {}}
     torch.save({"neurips16": about, "hyper_parameters": dict(model.hparams), "state_dict": model.state_dict()}, path)
     return path
 
 
+def _network(folder, level, encoder="cnn"):
+    torch.manual_seed(0)
+    data = DeepMathData(str(folder), level=level, max_length=120)
+    sizes = {"channels": (6, 8, 10), "hidden": 12, "rank_size": 10, "pair_size": 6, "embedding_size": 7}
+    model = DeepMath(data.vocabulary, data.feature_count, level, encoder, max_length=120, **sizes)
+    if level == "features":
+        model.features.fill(data.features)
+    return model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, deepmath_folder):
+    """A tiny network with random weights, as `neurips16 train` would have saved it."""
+    return _save(_network(deepmath_folder, "features"), tmp_path_factory.mktemp("checkpoint") / "model.ckpt")
+
+
 @pytest.fixture(scope="module")
 def repository(checkpoint, deepmath_folder, tmp_path_factory):
-    """The tiny network's three models, exported with every gate."""
+    """The tiny network's two models, exported with every gate."""
     folder = tmp_path_factory.mktemp("export") / "models"
     published = run_export("deepmath", checkpoint, folder, data=deepmath_folder)
-    assert [p.parent.name for p in published] == ["premise_encoder", "conjecture_encoder", "premise_ranker"]
+    assert [p.parent.name for p in published] == ["premise_encoder", "premise_ranker"]
     return folder
 
 
@@ -75,6 +86,17 @@ def test_an_empty_text_is_read_as_nothing():
     assert (tokens == -1).all()
 
 
+def test_the_graph_reads_words_as_the_training_does():
+    vocabulary = ["p", "*", "v1_even", "=>"]
+    tokenizer = Tokenizer(vocabulary, "word")
+    tokens, lengths = WordReader(vocabulary, 30)(torch.from_numpy(word_batch(LINES)))
+    for line, row, length in zip(LINES, tokens, lengths, strict=True):
+        want = tokenizer(normalise(line))[:30]
+        assert length == len(want), line
+        assert row[:length].tolist() == want.tolist(), line
+        assert (row[length:] == -1).all()
+
+
 @pytest.mark.slow
 def test_the_published_models_say_what_they_are(repository, checkpoint):
     specs = {name: read_spec(repository / name / "1/model.onnx") for name in ("premise_encoder", "premise_ranker")}
@@ -83,7 +105,8 @@ def test_the_published_models_say_what_they_are(repository, checkpoint):
     assert encoder.parameters["max_length"] == "120"
     report = json.loads((repository / "premise_encoder/1/parity.json").read_text())
     assert report["passed"]
-    assert report["metrics"]["onnx"]["pair_accuracy"]["allowed_loss"] == 0.002
+    allowed = {name: metric["allowed_loss"] for name, metric in report["metrics"]["onnx"].items()}
+    assert allowed == {"pair_accuracy": 0.002, "amrr": 0.0005, "recall_at_64": 0.002}
 
 
 def _session(path):
@@ -93,14 +116,25 @@ def _session(path):
 
 
 @pytest.mark.slow
-def test_zeros_behind_the_text_and_neighbours_change_nothing(repository):
+def test_zeros_behind_the_words_and_neighbours_change_nothing(repository):
     session = _session(repository / "premise_encoder/1/model.onnx")
-    batch = text_batch(LINES[:4])
-    padded = np.pad(batch, ((0, 0), (0, 300)))
-    together = session.run(None, {"text": padded})[0]
+    padded = np.pad(word_batch(LINES[:4]), ((0, 0), (0, 300)))
+    together = session.run(None, {"words": padded})
     for i, line in enumerate(LINES[:4]):
-        alone = session.run(None, {"text": text_batch([line])})[0]
-        np.testing.assert_allclose(together[i], alone[0], rtol=1e-5, atol=1e-6)
+        alone = session.run(None, {"words": word_batch([line])})
+        for a, b in zip(together, alone, strict=True):
+            np.testing.assert_allclose(a[i], b[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_table_is_stored_once_and_in_half_precision(repository, checkpoint):
+    graph = onnx.load(repository / "premise_encoder/1/model.onnx").graph
+    shapes = [tuple(weight.dims) for weight in graph.initializer]
+    table = load_module(checkpoint).features.table
+    assert shapes.count(tuple(table.shape)) == 1
+    assert not any(
+        w.data_type == onnx.TensorProto.INT64 and len(w.dims) and w.dims[0] > 1000 for w in graph.initializer
+    )
 
 
 @pytest.mark.slow
@@ -109,16 +143,18 @@ def test_other_runtimes_give_the_same_answers(repository, name):
     path = repository / name / "1/model.onnx"
     rng = np.random.default_rng(0)
     if name == "premise_encoder":
-        inputs = {"text": text_batch(LINES[:5])}
+        inputs = {"words": word_batch(LINES[:5])}
     else:
         inputs = {
-            "conjecture": rng.normal(size=(2, 12)).astype(np.float32),
-            "premises": rng.normal(size=(2, 3, 12)).astype(np.float32),
+            "conjecture": rng.normal(size=(2, 19)).astype(np.float32),
+            "premises": rng.normal(size=(2, 3, 19)).astype(np.float32),
         }
     want = _session(path).run(None, inputs)
     assert {node.domain for node in onnx.load(path).graph.node} == {""}
-    for got in (_reference(path, inputs), _openvino(path, inputs)):
-        for a, b in zip(got, want, strict=True):
+    # OpenVINO's CPU plugin computes INT64 as INT32, so it cannot read hashes of words.
+    runtimes = [_reference] if "words" in inputs else [_reference, _openvino]
+    for runtime in runtimes:
+        for a, b in zip(runtime(path, inputs), want, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -142,7 +178,7 @@ def test_the_metrics_are_the_same_at_the_checkpoint_and_at_each_exported_file(re
     assert before["conjectures"] == 40
     assert 0 <= before["pair_accuracy"] <= 1
     assert "recall_at_16" in before
-    for name in ("premise_encoder", "conjecture_encoder", "premise_ranker"):
+    for name in ("premise_encoder", "premise_ranker"):
         after = system.evaluate(Target(model=repository / name / "1/model.onnx"), deepmath_folder, "all", {})
         assert after == pytest.approx(before, abs=0.01)
 
@@ -155,7 +191,7 @@ def test_baselines_answer_with_the_same_names(deepmath_folder):
     assert metrics["amrr"] < 0.5
 
 
-def test_what_cannot_be_measured_is_refused(deepmath_folder, repository, tmp_path):
+def test_what_cannot_be_measured_is_refused(deepmath_folder):
     system = find_export("deepmath")
     with pytest.raises(EvaluationError, match="it has: --sample"):
         parse_options(["--smaple", "3"], system)
@@ -163,24 +199,25 @@ def test_what_cannot_be_measured_is_refused(deepmath_folder, repository, tmp_pat
         system.evaluate(Target(baseline="knn"), deepmath_folder, "all", {"sample": "-1"})
     with pytest.raises(EvaluationError, match="counts, knn"):
         system.evaluate(Target(baseline="nothing"), deepmath_folder, "all", {})
-    lonely = tmp_path / "premise_encoder/1/model.onnx"
-    lonely.parent.mkdir(parents=True)
-    lonely.write_bytes((repository / "premise_encoder/1/model.onnx").read_bytes())
-    with pytest.raises(EvaluationError, match="is not there, and deepmath needs it"):
-        system.evaluate(Target(model=lonely), deepmath_folder, "all", {})
 
 
 def test_options_may_be_given_both_ways():
     assert parse_options(["--sample", "3", "--ranking=no"], find_export("deepmath")) == {"sample": "3", "ranking": "no"}
 
 
-def test_a_word_model_is_refused(deepmath_folder, tmp_path):
-    model = DeepMath(["p"], level="word", channels=(4, 4, 4), hidden=4, embedding_size=4)
-    about = {"system": "deepmath"}
-    content = {"neurips16": about, "hyper_parameters": dict(model.hparams), "state_dict": model.state_dict()}
-    torch.save(content, tmp_path / "word.ckpt")
-    with pytest.raises(ExportError, match="only 'character' with 'cnn'"):
-        models(tmp_path / "word.ckpt", None)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["character", "word", "definition"])
+def test_convolutions_over_characters_words_and_definitions_are_exported(deepmath_folder, tmp_path, level):
+    checkpoint = _save(_network(deepmath_folder, level), tmp_path / "model.ckpt")
+    folder = tmp_path / "models"
+    run_export("deepmath", checkpoint, folder, no_data=True)
+    spec = read_spec(folder / "premise_encoder/1/model.onnx")
+    assert [tensor.name for tensor in spec.inputs] == ["text" if level == "character" else "words"]
+    lines = read_library(deepmath_folder).statements[:7]
+    name, pack = ("text", text_batch) if level == "character" else ("words", word_batch)
+    got = _session(folder / "premise_encoder/1/model.onnx").run(["premise_embedding"], {name: pack(lines)})[0]
+    want = load_module(checkpoint).embed_texts("premise", lines).numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-2, atol=2e-2)  # weights are stored as FP16
 
 
 @pytest.mark.data

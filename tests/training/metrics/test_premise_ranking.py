@@ -5,7 +5,7 @@ import pytest
 
 from neurips16.training.data.deepmath.reader import Conjecture, Library
 from neurips16.training.errors import DataError
-from neurips16.training.metrics.premise_ranking import SplitRanker, pair_accuracy, ranking_metrics
+from neurips16.training.metrics.premise_ranking import DotRanker, pair_accuracy, ranking_metrics
 
 
 class Fixed:
@@ -14,6 +14,8 @@ class Fixed:
 
     def scores(self, conjecture, premises):
         return self._scores[premises]
+
+    logits = scores
 
 
 def _library(ordered=6):
@@ -50,11 +52,12 @@ def test_an_unknown_library_order_is_an_error():
         ranking_metrics(library, library.conjectures, Fixed([1.0] * 6))
 
 
-def test_split_ranker_is_the_two_layer_predictor():
+def test_one_part_of_an_embedding_ranks_and_the_other_judges_pairs():
     rng = np.random.default_rng(0)
-    premises, weights = rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=5).astype(np.float32)
-    encoded = rng.normal(size=4).astype(np.float32)
+    premises, encoded = rng.normal(size=(6, 5)).astype(np.float32), rng.normal(size=5).astype(np.float32)
     conjecture = _library().conjectures[0]
-    got = SplitRanker({5: encoded}, premises, weights).scores(conjecture, np.array([1, 4]))
-    want = [np.maximum(premises[i] + encoded, 0) @ weights[:4] + weights[4] for i in (1, 4)]
-    np.testing.assert_allclose(got, want, rtol=1e-6)
+    ranker = DotRanker({5: encoded}, premises, rank_size=3)
+    places = np.array([4, 1])
+    np.testing.assert_allclose(ranker.scores(conjecture, places), premises[places][:, :3] @ encoded[:3], rtol=1e-5)
+    np.testing.assert_allclose(ranker.logits(conjecture, places), premises[places][:, 3:] @ encoded[3:], rtol=1e-5)
+    assert ranker.scores(conjecture, np.empty(0, int)).shape == (0,)

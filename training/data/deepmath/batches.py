@@ -1,19 +1,35 @@
-"""Batches of conjectures with their listed premises and some random ones, as padded token tensors.
+"""Batches of conjectures with their listed premises and a random part of the library.
 
-A premise is encoded once a batch however many conjectures of the batch list it, so a random negative, a premise of
-another conjecture of the batch, costs almost nothing.
+A premise is encoded once a batch, and every conjecture is scored with every premise of the batch: what stands before
+the conjecture in library order and is not needed for it is a negative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neurips16.training.data.deepmath.reader import Conjecture
+
+
+class StatementStore(Protocol):
+    """The statements of a library as an encoder reads them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def chunks(self, indices: np.ndarray, max_tokens: int) -> Iterator[tuple[np.ndarray, tuple[Any, ...]]]:
+        """Some statements, in chunks: positions in ``indices``, and the input of an encoder for those.
+
+        Args:
+            indices: which statements.
+            max_tokens: padded tokens of a chunk, which bounds the memory for its features.
+        """
 
 
 class TokenStore:
@@ -36,97 +52,96 @@ class TokenStore:
             tokens[row, : lengths[row]] = self._tokens[self._starts[i] : self._starts[i + 1]]
         return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
-    def chunks(self, indices: np.ndarray, max_tokens: int) -> Iterator[np.ndarray]:
-        """Positions in ``indices``, sorted by length and cut so that a padded chunk holds at most ``max_tokens``."""
+    def chunks(self, indices: np.ndarray, max_tokens: int) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
+        """See `StatementStore`; the input of an encoder is tokens int64 [B, T] and lengths int64 [B]."""
         order = np.argsort(self.lengths[indices], kind="stable")
         start = 0
         while start < len(order):
             stop = start + 1
             while stop < len(order) and self.lengths[indices[order[stop]]] * (stop + 1 - start) <= max_tokens:
                 stop += 1
-            yield order[start:stop]
+            yield order[start:stop], self.padded(indices[order[start:stop]])
             start = stop
 
 
 @dataclass
 class Statements:
-    """Some statements of a store; their tokens are padded only when they are asked for."""
+    """Some statements of a store; they become tensors only when they are asked for."""
 
-    store: TokenStore
+    store: StatementStore
     indices: np.ndarray  # int [S]
-    max_tokens: int  # of one padded chunk: bounds the memory for its features
+    max_tokens: int  # of one padded chunk
 
-    def chunks(self) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-        """Chunks of similar length: positions among these statements [B], tokens int64 [B, T], lengths int64 [B]."""
-        for positions in self.store.chunks(self.indices, self.max_tokens):
-            yield positions, *self.store.padded(self.indices[positions])
+    def chunks(self) -> Iterator[tuple[np.ndarray, tuple[Any, ...]]]:
+        """See `StatementStore`."""
+        return self.store.chunks(self.indices, self.max_tokens)
 
 
 @dataclass
 class Batch:
-    """Pairs of a conjecture and a premise, as rows of two sets of statements."""
+    """Conjectures and premises, and the pairs of them that the data list."""
 
     conjectures: Statements  # of C statements
     premises: Statements  # of P statements
     pairs: Tensor  # int64 [M, 2]: row of the conjecture, row of the premise
     useful: Tensor  # float32 [M]: 1 for a useful premise, else 0
-    listed: Tensor  # bool [M]: the data list the pair (False: a random or a mined negative)
+    earlier: Tensor  # bool [C, P]: the premise stands before the conjecture
+    log_chance: Tensor  # float32 [P]: ln of the premise's chance of being in a batch
+
+    @property
+    def needed(self) -> Tensor:
+        """Whether the data list the premise as useful for the conjecture, bool [C, P]."""
+        needed = torch.zeros_like(self.earlier)
+        rows, columns = self.pairs[self.useful > 0].T
+        needed[rows, columns] = True
+        return needed
 
 
 def make_batch(
     conjectures: Sequence[Conjecture],
-    store: TokenStore,
+    store: StatementStore,
     *,
-    random_negatives: int,
-    pool: np.ndarray | None = None,
+    random: np.ndarray,
     mined: Mapping[int, np.ndarray],
+    log_chances: np.ndarray,
     max_tokens: int,
-    rng: np.random.Generator,
 ) -> Batch:
-    """Join conjectures with their premises.
+    """Join conjectures with premises: all that one of them lists, and others.
 
     Args:
         conjectures: C of them.
-        store: the tokens of all statements.
-        random_negatives: how many negatives each conjecture gets at random.
-        pool: statements that they are drawn from; None: the premises of the batch's conjectures.
-        mined: hard negatives (statement indices) by the conjecture's statement.
-        max_tokens: see `Statements`.
-        rng: chooses the random negatives.
+        store: all statements.
+        random: statements that were drawn from the library.
+        mined: hard negatives (statements) by the conjecture's statement; they are in the batch for certain.
+        log_chances: of each statement [S]; see `log_chances`.
+        max_tokens: see `StatementStore`.
     """
-    none = np.empty(0, np.int32)
-    hard = [mined.get(c.statement, none) for c in conjectures]
+    anchors = np.array([c.statement for c in conjectures])
+    hard = np.unique(np.concatenate([np.empty(0, np.int64), *(mined.get(a, ()) for a in anchors.tolist())]))
     lists = [np.concatenate([c.useful, c.useless]) for c in conjectures]
-    own = np.unique(np.concatenate([*lists, *hard]))
-    random = rng.choice(own if pool is None else pool, (len(conjectures), random_negatives))
-    premises = np.union1d(own, random)
-    pairs, useful, listed = [], [], []
-    for row, (conjecture, mine, *others) in enumerate(zip(conjectures, lists, random, hard, strict=True)):
-        # A premise that is listed here is no random negative; nor is the conjecture itself.
-        drawn = np.setdiff1d(np.concatenate(others), np.append(mine, conjecture.statement))
-        both = np.searchsorted(premises, np.concatenate([mine, drawn]))
-        pairs.append(np.stack([np.full(len(both), row), both], axis=1))
-        useful.append(np.arange(len(both)) < len(conjecture.useful))
-        listed.append(np.arange(len(both)) < len(mine))
+    premises = np.unique(np.concatenate([*lists, random, hard])).astype(np.int64)
+    pairs = [
+        np.stack([np.full(len(mine), row), np.searchsorted(premises, mine)], axis=1) for row, mine in enumerate(lists)
+    ]
+    useful = [np.arange(len(mine)) < len(c.useful) for c, mine in zip(conjectures, lists, strict=True)]
     return Batch(
-        conjectures=Statements(store, np.array([c.statement for c in conjectures]), max_tokens),
+        conjectures=Statements(store, anchors, max_tokens),
         premises=Statements(store, premises, max_tokens),
         pairs=torch.from_numpy(np.concatenate(pairs)),
         useful=torch.from_numpy(np.concatenate(useful)).float(),
-        listed=torch.from_numpy(np.concatenate(listed)),
+        earlier=torch.from_numpy(premises < anchors[:, None]),
+        log_chance=torch.from_numpy(np.where(np.isin(premises, hard), np.float32(0), log_chances[premises])),
     )
 
 
-def neighbour_batches(
-    conjectures: Sequence[Conjecture], run: int, batch: int, rng: np.random.Generator
-) -> list[list[Conjecture]]:
-    """One epoch, cut into batches that are made of random runs of ``run`` neighbours in library order.
+def log_chances(shares: np.ndarray, conjectures: int, random: int, library: int) -> np.ndarray:
+    """The logarithm of each statement's chance of being among the premises of a batch.
 
-    Neighbours share premises, so runs of 8 halve the statements that an epoch encodes, while a batch still spans
-    many articles. The runs are cut at another offset each epoch, and each conjecture comes once.
+    Args:
+        shares: of the training conjectures, those that list the statement [S].
+        conjectures: drawn for a batch.
+        random: statements that are drawn for a batch beside the listed ones.
+        library: statements that they are drawn from.
     """
-    ordered = sorted(conjectures, key=lambda c: c.statement)
-    offset = int(rng.integers(run))
-    runs = [ordered[max(0, i) : i + run] for i in range(-offset, len(ordered), run)]
-    line = [conjecture for i in rng.permutation(len(runs)) for conjecture in runs[i]]
-    return [line[i : i + batch] for i in range(0, len(line), batch)]
+    missed = (1 - shares) ** conjectures * (1 - min(1.0, random / library))
+    return np.log(np.maximum(1 - missed, 1e-9)).astype(np.float32)

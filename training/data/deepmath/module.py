@@ -10,9 +10,11 @@ import lightning
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
-from neurips16.training.data.deepmath.batches import Batch, TokenStore, make_batch, neighbour_batches
+from neurips16.training.data.deepmath.batches import Batch, StatementStore, TokenStore, log_chances, make_batch
+from neurips16.training.data.deepmath.features import FeatureRows, FeatureStore, StatementBuckets
 from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_definitions, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
+from neurips16.training.data.deepmath.words import word_hashes
 from neurips16.training.resume import batches_left
 
 
@@ -21,20 +23,18 @@ class DeepMathData(lightning.LightningDataModule):
 
     Args:
         folder: holds ``nndata`` and ``mizar40``; see `training/data/deepmath/reader.py`.
-        level: "character", "word" or "definition": what the vocabulary is made of.
-        max_length: tokens that are kept of a statement.
-        min_word_count: a word that occurs less often in the training statements is unknown.
-        conjectures_per_batch: C.
-        run_length: neighbours in library order that stay together in a batch.
-        random_negatives: random premises that each conjecture gets as negatives.
-        negatives_from: "batch" draws them from the premises of the batch's other conjectures, which the batch encodes
-            anyway, but where premises that many conjectures use come up more often; "library" draws from all premises.
+        level: how statements are read: "features" (bags of words, endings and bigrams), "character", "word" or
+            "definition".
+        max_length: characters or words that are read of a statement.
+        min_word_count: at the levels of words, a word that occurs less often in the training statements is unknown.
+        conjectures_per_batch: C, drawn at random.
+        random_premises: statements of the library that are drawn for each batch, beside the listed ones.
         mining_start: epoch from which hard negatives are mined before every epoch; negative: never.
         mining_pool: statements that are ranked for each conjecture, drawn at random from those before it.
-        mining_keep: how many of the highest ranked become negatives.
+        mining_keep: how many of the highest ranked are negatives for certain.
         max_tokens_per_chunk: padded tokens that go through an encoder at a time; bounds the memory.
         limit: train on so many conjectures only; 0 takes all.
-        seed: of the order of the batches and of the negatives.
+        seed: of the order of the batches and of the random premises.
     """
 
     def __init__(
@@ -44,9 +44,7 @@ class DeepMathData(lightning.LightningDataModule):
         max_length: int = 2048,
         min_word_count: int = 1,
         conjectures_per_batch: int = 64,
-        run_length: int = 8,
-        random_negatives: int = 16,
-        negatives_from: str = "batch",
+        random_premises: int = 256,
         mining_start: int = -1,
         mining_pool: int = 1024,
         mining_keep: int = 4,
@@ -55,12 +53,9 @@ class DeepMathData(lightning.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        if negatives_from not in ("batch", "library"):
-            raise ValueError(f"negatives_from is 'batch' or 'library', got {negatives_from!r}")
-        self.negatives_from = negatives_from
         self.folder, self.level, self.max_length, self.min_word_count = folder, level, max_length, min_word_count
-        self.conjectures_per_batch, self.run_length = conjectures_per_batch, run_length
-        self.random_negatives, self.max_tokens_per_chunk = random_negatives, max_tokens_per_chunk
+        self.conjectures_per_batch, self.random_premises = conjectures_per_batch, random_premises
+        self.max_tokens_per_chunk = max_tokens_per_chunk
         self.mining_start, self.mining_pool, self.mining_keep = mining_start, mining_pool, mining_keep
         self.limit, self.seed = limit, seed
         self.mined: dict[int, np.ndarray] = {}
@@ -76,22 +71,49 @@ class DeepMathData(lightning.LightningDataModule):
         return [normalise(statement) for statement in self.library.statements]
 
     @cached_property
-    def premises(self) -> np.ndarray:
-        """The statements that the training split lists as premises, sorted."""
-        return np.unique(np.concatenate([[*c.useful, *c.useless] for c in self.conjectures("train")]))
+    def seen(self) -> np.ndarray:
+        """The statements that training sees: conjectures of the training split, and the premises that they list."""
+        train = self.conjectures("train")
+        return np.unique(np.concatenate([[c.statement, *c.useful, *c.useless] for c in train]))
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """The tokens of the statements that training sees: conjectures of the training split, and their premises."""
-        read = np.union1d(self.premises, [c.statement for c in self.conjectures("train")])
-        texts = (self.texts[i] for i in read)
+        """The tokens of the statements that training sees; none at the level of features."""
+        if self.level == "features":
+            return []
+        texts = (self.texts[i] for i in self.seen)
         return character_vocabulary(texts) if self.level == "character" else word_vocabulary(texts, self.min_word_count)
 
     @cached_property
-    def store(self) -> TokenStore:
-        """The tokens of all statements."""
+    def buckets(self) -> StatementBuckets:
+        """The hashed features of all statements."""
+        return StatementBuckets([word_hashes(text) for text in self.texts], self.max_length)
+
+    @cached_property
+    def features(self) -> FeatureRows:
+        """The features that have an embedding."""
+        return self.buckets.rows(self.seen)
+
+    @cached_property
+    def feature_count(self) -> int:
+        """How many features have an embedding; 0 where statements are sequences."""
+        return len(self.features.idf) - 1 if self.level == "features" else 0
+
+    @cached_property
+    def store(self) -> StatementStore:
+        """All statements, as an encoder reads them."""
+        if self.level == "features":
+            return FeatureStore(self.buckets.matrix(self.features))
         tokenizer = Tokenizer(self.vocabulary, self.level)
         return TokenStore((tokenizer(text) for text in self.texts), self.max_length)
+
+    @cached_property
+    def log_chances(self) -> np.ndarray:
+        """The logarithm of each statement's chance of being among a batch's premises, float32 [S]."""
+        train = self.conjectures("train")
+        listed = np.concatenate([np.concatenate([c.useful, c.useless]) for c in train])
+        shares = np.bincount(listed, minlength=len(self.texts)) / len(train)
+        return log_chances(shares, self.conjectures_per_batch, self.random_premises, len(self.texts))
 
     @cached_property
     def definitions(self) -> dict[str, str]:
@@ -103,16 +125,16 @@ class DeepMathData(lightning.LightningDataModule):
         chosen = self.library.select(split)
         return chosen[: self.limit] if self.limit else chosen
 
-    def batch(self, conjectures: list[Conjecture], *, negatives: bool, rng: np.random.Generator) -> Batch:
-        """Conjectures with their listed premises, and with random and mined ones where ``negatives`` is set."""
+    def batch(self, conjectures: list[Conjecture], rng: np.random.Generator) -> Batch:
+        """Conjectures with their listed premises, random ones, and mined ones where there are any."""
+        size = min(self.random_premises, len(self.texts))
         return make_batch(
             conjectures,
             self.store,
-            random_negatives=self.random_negatives if negatives else 0,
-            pool=self.premises if self.negatives_from == "library" else None,
-            mined=self.mined if negatives else {},
+            random=rng.choice(len(self.texts), size, replace=False),
+            mined=self.mined,
+            log_chances=self.log_chances,
             max_tokens=self.max_tokens_per_chunk,
-            rng=rng,
         )
 
     def renew_hard_negatives(self, epoch: int) -> None:
@@ -128,11 +150,10 @@ class DeepMathData(lightning.LightningDataModule):
         return DataLoader(_Epoch(self), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        """The listed pairs of the validation split."""
+        """The validation split, with the same random premises each time."""
         conjectures, size = self.conjectures("validation"), self.conjectures_per_batch
         rng = np.random.default_rng(0)
-        parts = [conjectures[i : i + size] for i in range(0, len(conjectures), size)]
-        batches = [self.batch(part, negatives=False, rng=rng) for part in parts]
+        batches = [self.batch(conjectures[i : i + size], rng) for i in range(0, len(conjectures), size)]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a list will do for a data set
 
 
@@ -147,7 +168,9 @@ class _Epoch(IterableDataset):
         assert data.trainer is not None  # it asks for the batches
         epoch = data.trainer.current_epoch
         data.renew_hard_negatives(epoch)
-        rng = np.random.default_rng([data.seed, epoch])
-        batches = neighbour_batches(data.conjectures("train"), data.run_length, data.conjectures_per_batch, rng)
-        for i in batches_left(data.trainer, len(batches)):
-            yield data.batch(batches[i], negatives=True, rng=np.random.default_rng([data.seed, epoch, i]))
+        conjectures, size = data.conjectures("train"), data.conjectures_per_batch
+        order = np.random.default_rng([data.seed, epoch]).permutation(len(conjectures))
+        starts = range(0, len(order), size)
+        for number in batches_left(data.trainer, len(starts)):
+            chosen = [conjectures[i] for i in order[starts[number] : starts[number] + size]]
+            yield data.batch(chosen, np.random.default_rng([data.seed, epoch, number]))

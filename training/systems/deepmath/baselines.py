@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise
-from neurips16.training.data.deepmath.tokens import words
+from neurips16.training.data.deepmath.words import words
 from neurips16.training.metrics.premise_ranking import Ranker
 
 NEIGHBOURS = 128  # training conjectures that vote
@@ -44,13 +44,15 @@ class CountRanker:
         """See `Ranker`."""
         return self._scores[premises]
 
+    logits = scores
+
 
 class NeighbourRanker:
     """Distance-weighted k nearest neighbours over TF-IDF vectors of symbols.
 
     A training conjecture that stands before the conjecture in library order votes with its similarity for the
-    premises of its proof and for itself. Scores are shifted so that the pair threshold, the best on the training
-    split, is zero.
+    premises of its proof and for itself. Logits are scores less the pair threshold that is the best on the training
+    split.
     """
 
     def __init__(self, library: Library, training: Sequence[Conjecture]):
@@ -60,7 +62,6 @@ class NeighbourRanker:
         self._rows = np.array([c.statement for c in self._training])
         self._neighbours = self._vectors[self._rows]
         self._size = len(library.names)
-        self._threshold = 0.0
         sample = self._training[:: max(1, len(self._training) // 1000)]
         self._threshold = _best_threshold(self, sample)
 
@@ -74,7 +75,11 @@ class NeighbourRanker:
             neighbour = self._training[i]
             votes[neighbour.useful] += similarity[i]
             votes[neighbour.statement] += OWN_WEIGHT * similarity[i]
-        return votes[premises] - self._threshold
+        return votes[premises]
+
+    def logits(self, conjecture: Conjecture, premises: np.ndarray) -> np.ndarray:
+        """See `Ranker`."""
+        return self.scores(conjecture, premises) - self._threshold
 
 
 BASELINES: dict[str, type[CountRanker] | type[NeighbourRanker]] = {"counts": CountRanker, "knn": NeighbourRanker}

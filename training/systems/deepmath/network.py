@@ -1,12 +1,13 @@
 """DeepMath premise selection (Irving et al., NIPS 2016): which statements help to prove a conjecture?
 
-Two encoders of the same form and with separate weights read the conjecture and the premise; the concatenation of
-their outputs goes through a fully connected layer with ReLU to one logit (section 4.1; the paper's two-class softmax
-over (l0, l1) is the logistic of l1 - l0). Encoders are convolutional, recurrent, or recurrent over convolutional, and
-read characters one-hot or words as learnt embeddings or as embeddings of their definitions (section 4.3).
+An encoder reads a statement, a tower makes an embedding of the encoding, and the product of a conjecture's and a
+premise's embedding is the score. So a premise is encoded once, and a library is ranked by one matrix product. The
+paper's encoders are convolutional, recurrent, or recurrent over convolutional, read characters one-hot or words as
+learnt embeddings or as embeddings of their definitions (section 4.3), and differ between the two sides. The level
+"features" is ours: one table of embeddings of words, endings and word bigrams for both sides.
 
-The first predictor layer is linear in [conjecture; premise], so it is kept as its two halves: each `StatementEncoder`
-ends in its half. `PremiseScorer` is what remains. The split is exact; `pairwise_logit` is the unsplit form.
+Differences from the paper: the product in place of a classifier over the concatenation, and the ranking loss over the
+whole library in place of the logistic loss over pairs, beside which the latter stays for the listed pairs.
 """
 
 from __future__ import annotations
@@ -21,111 +22,59 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurips16.training.data.deepmath.batches import Batch, Statements, TokenStore
+from neurips16.training.data.deepmath.batches import Batch, Statements, StatementStore, TokenStore
+from neurips16.training.data.deepmath.features import FeatureStore, StatementBuckets
 from neurips16.training.data.deepmath.module import DeepMathData
 from neurips16.training.data.deepmath.reader import Conjecture, normalise
 from neurips16.training.data.deepmath.tokens import Tokenizer
+from neurips16.training.data.deepmath.words import word_hashes
 from neurips16.training.optimisation import scheduled
 from neurips16.training.system import System, SystemModule, load_module
+from neurips16.training.systems.deepmath.lazy_adam import LazyAdamW
+from neurips16.training.systems.deepmath.ranking_loss import ranking_loss
 from neurips16.training.systems.deepmath.sequence_encoders import (
     ConvolutionalEncoder,
     ConvolutionStack,
     RecurrentEncoder,
+    SequenceEncoder,
 )
+from neurips16.training.systems.deepmath.tower import Towers
+from neurips16.training.systems.deepmath.word_features import WordFeatures
 
-LEVELS = ("character", "word", "definition")
+LEVELS = ("features", "character", "word", "definition")
 ENCODERS = ("cnn", "lstm", "gru", "cnn_lstm")
+SIDES = ("conjecture", "premise")
 ENCODING_TOKENS = 65536  # padded tokens of one chunk when statements are only encoded: bounds the memory
-
-
-def everything(store: TokenStore) -> Statements:
-    """All statements of a store."""
-    return Statements(store, np.arange(len(store)), ENCODING_TOKENS)
-
-
-class StatementEncoder(nn.Module):
-    """Token ids to a statement's half of the first predictor layer.
-
-    Args:
-        vocabulary_size: number of tokens, the unknown token 0 included.
-        embedding: None for one-hot tokens (the character level), else a table [V, E] of word embeddings.
-        body: the encoder over [N, C, T].
-        hidden: D, the width of the first predictor layer.
-        bias: whether this half carries that layer's bias.
-        dropout: share of the encoding that training hides from the half.
-    """
-
-    def __init__(
-        self,
-        vocabulary_size: int,
-        embedding: nn.Embedding | None,
-        body: nn.Module,
-        hidden: int,
-        *,
-        bias: bool,
-        dropout: float = 0.0,
-    ):
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
-        self.embedding = embedding
-        self.body = body
-        self.dropout = nn.Dropout(dropout)
-        self.predictor_half = nn.Linear(cast(int, body.out_features), hidden, bias=bias)
-
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Token ids int64 [N, T], -1 in the padding, and lengths int64 [N] to float32 [N, D]."""
-        return self.to_predictor(self.encode(tokens, lengths))
-
-    def to_predictor(self, encodings: Tensor) -> Tensor:
-        """Encodings [N, F] to their half of the first predictor layer, [N, D]."""
-        return self.predictor_half(self.dropout(encodings))
-
-    def encode(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """The statement's encoding before the predictor, float32 [N, F]."""
-        inside = (tokens >= 0)[:, None, :]
-        tokens = tokens.clamp(min=0)
-        if self.embedding is None:
-            classes = torch.arange(self.vocabulary_size, device=tokens.device)
-            features = (tokens[:, :, None] == classes).to(torch.float32).transpose(1, 2)  # [N, V, T]
-        else:
-            features = self.embedding(tokens).transpose(1, 2)  # [N, E, T]
-        return self.body(features * inside, lengths)
-
-
-class PremiseScorer(nn.Module):
-    """The predictor behind the split layer: ``w · relu(conjecture + premise) + b``."""
-
-    def __init__(self, hidden: int):
-        super().__init__()
-        self.output = nn.Linear(hidden, 1)
-
-    def forward(self, conjectures: Tensor, premises: Tensor) -> Tensor:
-        """Halves of conjectures and premises, [..., D] each and broadcast, to logits [...]."""
-        return self.output(F.relu(conjectures + premises)).squeeze(-1)
+TABLE_BETAS = (0.9, 0.99)
 
 
 class DeepMath(SystemModule):
     """The whole network with its loss and its optimiser.
 
     Args:
-        vocabulary: the tokens, whose ids are 1, 2, …; id 0 stands for every other token.
-        level: "character", "word" (learnt embeddings) or "definition" (a word's embedding is the stage-1 encoding of
-            the statement that defines it; a word without definition has a fixed pseudo-random vector).
-        encoder: "cnn", "lstm", "gru" or "cnn_lstm".
+        vocabulary: the tokens, whose ids are 1, 2, …; id 0 stands for every other token. Empty for features.
+        feature_count: features that have a row in the table; 0 where statements are sequences.
+        level: "features", "character", "word" (learnt embeddings) or "definition" (a word's embedding is the stage-1
+            encoding of the statement that defines it; a word without definition has a fixed pseudo-random vector).
+        encoder: of sequences: "cnn", "lstm", "gru" or "cnn_lstm".
         channels: of the convolutions; the published final network has (128, 512, 1024).
         strides: of the convolutions, (2, 2, 1) there.
-        hidden: D, the width of the first predictor layer, and of a recurrent encoder.
-        embedding_size: of word embeddings; for definitions it is that of the stage-1 encoding.
+        hidden: units of a recurrent encoder and of the towers' hidden layer.
+        rank_size: length of the vectors whose product ranks.
+        pair_size: length of the vectors whose product is the logit of a listed pair.
+        embedding_size: of features and words; for definitions it is that of the stage-1 encoding.
         max_length: characters (2048 in the paper) or words (500) that are read of a statement.
-        dropout: share of a statement's encoding that training hides from the predictor.
-        random_negative_weight: weight of the mean loss over random and mined negatives beside that over listed pairs.
-        learning_rate: of Adam.
-        warmup_steps: optimiser steps over which the learning rate rises linearly from zero.
-        decay_steps: optimiser steps after which the learning rate has fallen to zero along half a cosine; 0: it stays.
+        dropout: share of the towers' hidden layer that training hides.
+        feature_dropout: share of a statement's features that training hides.
+        pair_weight: weight of the logistic loss over listed pairs beside the ranking loss.
+        learning_rate: of AdamW.
+        table_learning_rate: of the table of features.
+        weight_decay: of AdamW, not of the table.
+        gradient_clip: largest norm of the gradient, the table's left out; 0: any.
+        warmup_steps: optimiser steps over which the learning rates rise linearly from zero.
+        decay_steps: optimiser steps after which they have fallen to zero along half a cosine; 0: they stay.
         stage1_checkpoint: for "definition", the checkpoint of the character model that encodes the definitions; it is
             read once, when training starts.
-        initial_checkpoint: start from the weights of this run, which may be narrower; see `start_from`.
-        frozen_encoders: train the predictor alone, on encodings of all statements that are computed once.
     """
 
     system = "deepmath"
@@ -133,21 +82,26 @@ class DeepMath(SystemModule):
     def __init__(
         self,
         vocabulary: Sequence[str],
+        feature_count: int = 0,
         level: str = "character",
         encoder: str = "cnn",
         channels: Sequence[int] = (128, 512, 1024),
         strides: Sequence[int] = (2, 2, 1),
         hidden: int = 1024,
+        rank_size: int = 256,
+        pair_size: int = 128,
         embedding_size: int = 256,
         max_length: int = 2048,
         dropout: float = 0.0,
-        random_negative_weight: float = 1.0,
+        feature_dropout: float = 0.0,
+        pair_weight: float = 1.0,
         learning_rate: float = 1e-3,
+        table_learning_rate: float = 6e-3,
+        weight_decay: float = 0.0,
+        gradient_clip: float = 0.0,
         warmup_steps: int = 0,
         decay_steps: int = 0,
         stage1_checkpoint: str | None = None,
-        initial_checkpoint: str | None = None,
-        frozen_encoders: bool = False,
     ):
         super().__init__()
         if level not in LEVELS:
@@ -155,18 +109,19 @@ class DeepMath(SystemModule):
         if encoder not in ENCODERS:
             raise ValueError(f"encoder is one of {', '.join(ENCODERS)}; got {encoder!r}")
         self.save_plain_hyperparameters()
-        size = len(vocabulary) + 1
-        # A table of definitions is one, fixed, for both towers; learnt embeddings are each tower's own.
-        shared = nn.Embedding(size, embedding_size).requires_grad_(False) if level == "definition" else None
-        towers = []
-        for bias in (True, False):
-            embedding = shared if level != "word" else nn.Embedding(size, embedding_size)
-            in_channels = size if embedding is None else embedding_size
-            body = self._body(in_channels)
-            towers.append(StatementEncoder(size, embedding, body, hidden, bias=bias, dropout=dropout))
-        self.conjecture_encoder, self.premise_encoder = towers
-        self.scorer = PremiseScorer(hidden)
-        self._frozen: dict[StatementEncoder, Tensor] = {}
+        if level == "features":
+            shared = WordFeatures(feature_count, embedding_size, max_length, feature_dropout)
+            self.encoders = nn.ModuleDict(dict.fromkeys(SIDES, shared))
+        else:
+            size = len(vocabulary) + 1
+            # A table of definitions is one, fixed, for both sides; learnt embeddings are each side's own.
+            fixed = nn.Embedding(size, embedding_size).requires_grad_(False) if level == "definition" else None
+            self.encoders = nn.ModuleDict()
+            for side in SIDES:
+                embedding = nn.Embedding(size, embedding_size) if level == "word" else fixed
+                body = self._body(size if embedding is None else embedding_size)
+                self.encoders[side] = SequenceEncoder(size, embedding, body)
+        self.towers = Towers(cast(int, self.encoders["premise"].out_features), hidden, rank_size, pair_size, dropout)
 
     def _body(self, in_channels: int) -> nn.Module:
         h = self.hparams
@@ -179,58 +134,22 @@ class DeepMath(SystemModule):
         return RecurrentEncoder(in_channels, h.hidden, h.encoder)
 
     def setup(self, stage: str) -> None:
-        """At the start of training: take over an earlier run's weights; fill the table of definition embeddings."""
+        """At the start of training: take over the features, or fill the table of definition embeddings."""
         h = self.hparams
         if stage != "fit":
             return
-        if h.initial_checkpoint is not None:
-            self.start_from(cast(DeepMath, load_module(h.initial_checkpoint, self.system)))
-        if h.level != "definition":
-            return
-        if h.stage1_checkpoint is None:
-            raise ValueError("level 'definition' needs --model.stage1_checkpoint, a trained character model")
-        stage1 = cast(DeepMath, load_module(h.stage1_checkpoint, self.system))
-        self.fill_definitions(stage1, self.trainer.datamodule.definitions)
+        if h.level == "features":
+            self.features.fill(self.trainer.datamodule.features)
+        if h.level == "definition":
+            if h.stage1_checkpoint is None:
+                raise ValueError("level 'definition' needs --model.stage1_checkpoint, a trained character model")
+            stage1 = cast(DeepMath, load_module(h.stage1_checkpoint, self.system))
+            self.fill_definitions(stage1, self.trainer.datamodule.definitions)
 
-    @torch.no_grad()
-    def on_fit_start(self) -> None:
-        """Compute the encodings that stay as they are."""
-        if not self.hparams.frozen_encoders:
-            return
-        for tower in (self.conjecture_encoder, self.premise_encoder):
-            tower.requires_grad_(False)
-            tower.predictor_half.requires_grad_(True)
-            self._frozen[tower] = self.encode(tower.encode, everything(self.trainer.datamodule.store))
-
-    @torch.no_grad()
-    def start_from(self, earlier: DeepMath) -> None:
-        """Take over the weights of a network of the same form that is as wide as this one or narrower.
-
-        Its channels and hidden units become the first ones here; the others keep their random weights, except that
-        nothing is read from a hidden unit that is new. Where the encoders are frozen the predictor is a new one: it
-        generalises better than one that was trained as long as they were.
-
-        Raises:
-            ValueError: the vocabularies differ, or a layer of the earlier network is wider or missing.
-        """
-        if earlier.hparams.vocabulary != self.hparams.vocabulary:
-            raise ValueError("the network to start from has another vocabulary; train on the data it was made from")
-        own, theirs = self.state_dict(), earlier.state_dict()
-        for name, weight in own.items():
-            source = theirs.get(name)
-            if source is None or any(a > b for a, b in zip(source.shape, weight.shape, strict=True)):
-                shape = "no such layer" if source is None else f"shape {list(source.shape)}"
-                raise ValueError(f"cannot start {name} of shape {list(weight.shape)} from an earlier run with {shape}")
-        self.scorer.output.weight.zero_()
-        for name, weight in own.items():
-            weight[tuple(slice(size) for size in theirs[name].shape)] = theirs[name]
-        if self.hparams.frozen_encoders:
-            for layer in (
-                self.conjecture_encoder.predictor_half,
-                self.premise_encoder.predictor_half,
-                self.scorer.output,
-            ):
-                layer.reset_parameters()
+    @property
+    def features(self) -> WordFeatures:
+        """The encoder of a model at the level of features."""
+        return cast(WordFeatures, self.encoders["premise"])
 
     def fill_definitions(self, stage1: DeepMath, definitions: dict[str, str]) -> None:
         """Set the word table from the defining statements (word to statement) and their stage-1 encodings.
@@ -238,10 +157,13 @@ class DeepMath(SystemModule):
         One level only: the words of a definition are read as characters. A word without definition gets a
         pseudo-random vector of the same scale, seeded by the word itself.
         """
-        assert self.premise_encoder.embedding is not None  # the level is not of characters
-        table = self.premise_encoder.embedding.weight
+        embedding = cast(SequenceEncoder, self.encoders["premise"]).embedding
+        assert embedding is not None  # the level is not of characters
+        table = embedding.weight
         words = [word for word in self.hparams.vocabulary if word in definitions]
-        encoded = stage1.encode_texts([definitions[word] for word in words], stage1.premise_encoder.encode)
+        store = stage1.read([definitions[word] for word in words])
+        with torch.no_grad():
+            encoded = stage1.encode("premise", Statements(store, np.arange(len(store)), ENCODING_TOKENS))
         if encoded.shape[1] != table.shape[1]:
             raise ValueError(
                 f"embedding_size is {table.shape[1]}, but stage 1 encodes to {encoded.shape[1]}: set it so"
@@ -255,66 +177,84 @@ class DeepMath(SystemModule):
 
     # -- encoding
 
-    def encode(self, encoder: Any, group: Statements) -> Tensor:
-        """The statements of a group, in their order, [S, D]; ``encoder`` is a tower, or a tower's ``encode``."""
+    def read(self, lines: Sequence[str]) -> StatementStore:
+        """Statements as written, as the encoders read them."""
+        h = self.hparams
+        texts = [normalise(line) for line in lines]
+        if h.level == "features":
+            buckets = StatementBuckets([word_hashes(text) for text in texts], h.max_length)
+            return FeatureStore(buckets.matrix(self.features.known()))
+        tokenizer = Tokenizer(h.vocabulary, "character" if h.level == "character" else "word")
+        return TokenStore((tokenizer(text) for text in texts), h.max_length)
+
+    def encode(self, side: str, group: Statements) -> Tensor:
+        """The encodings of a group's statements, in their order, [S, E]."""
         places, parts = [], []
-        for positions, tokens, lengths in group.chunks():
+        for positions, inputs in group.chunks():
             places.append(torch.from_numpy(positions))
-            parts.append(encoder(tokens.to(self.device), lengths.to(self.device)))
+            parts.append(self.encoders[side](*(one.to(self.device) for one in inputs)))
         if not parts:
-            return torch.empty(0, self.hparams.hidden, device=self.device)
+            return torch.empty(0, cast(int, self.encoders[side].out_features), device=self.device)
         return torch.cat(parts)[torch.cat(places).argsort().to(self.device)]
 
-    def halves(self, tower: StatementEncoder, group: Statements) -> Tensor:
-        """The predictor halves of the statements of a group, [S, D]; of frozen encodings where training made them."""
-        if tower in self._frozen:
-            return tower.to_predictor(self._frozen[tower][torch.from_numpy(group.indices).to(self.device)])
-        return self.encode(tower, group)
+    def embed(self, side: str, group: Statements) -> Tensor:
+        """The embeddings of a group's statements as conjectures or as premises, [S, D]."""
+        encodings = self.encode(side, group)
+        return self.towers.conjectures(encodings) if side == "conjecture" else self.towers.premises(encodings)
 
     @torch.no_grad()
-    def encode_texts(self, lines: Sequence[str], encoder: Any) -> Tensor:
-        """Statements as written to [S, D]; ``encoder`` is one of the two towers, or a tower's ``encode``."""
-        tokenizer = Tokenizer(self.hparams.vocabulary, "character" if self.hparams.level == "character" else "word")
-        store = TokenStore((tokenizer(normalise(line)) for line in lines), self.hparams.max_length)
-        return self.encode(encoder, everything(store))
+    def embed_texts(self, side: str, lines: Sequence[str]) -> Tensor:
+        """Statements as written to embeddings [S, D]."""
+        return self.embed(side, Statements(self.read(lines), np.arange(len(lines)), ENCODING_TOKENS))
 
     # -- training
 
-    def logits(self, batch: Batch) -> Tensor:
-        """The logit of each pair of the batch, [M]."""
-        conjectures = self.halves(self.conjecture_encoder, batch.conjectures)  # [C, D]
-        premises = self.halves(self.premise_encoder, batch.premises)  # [P, D]
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The ranking loss, the logistic loss over listed pairs, and the logit of each of those [M]."""
+        rank_size = self.towers.rank_size
+        conjectures, premises = self.embed("conjecture", batch.conjectures), self.embed("premise", batch.premises)
+        scores = conjectures[:, :rank_size] @ premises[:, :rank_size].T
         # index_select: its backward adds rows up in order, much faster than that of advanced indexing
-        return self.scorer(conjectures.index_select(0, batch.pairs[:, 0]), premises.index_select(0, batch.pairs[:, 1]))
+        left = conjectures[:, rank_size:].index_select(0, batch.pairs[:, 0])
+        right = premises[:, rank_size:].index_select(0, batch.pairs[:, 1])
+        logits = (left * right).sum(dim=1)
+        ranking = ranking_loss(scores, batch.needed, batch.earlier, batch.log_chance)
+        return ranking, F.binary_cross_entropy_with_logits(logits, batch.useful), logits
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Logistic loss, the mean over listed pairs plus the weighted mean over other negatives."""
-        logits = self.logits(batch)
-        losses = F.binary_cross_entropy_with_logits(logits, batch.useful, reduction="none")
-        listed = losses[batch.listed].mean()
-        others = losses[~batch.listed].sum() / (~batch.listed).sum().clamp(min=1)
-        self.log_dict({"train_listed_loss": listed, "train_random_loss": others}, prog_bar=True)
-        return listed + self.hparams.random_negative_weight * others
+        """The ranking loss plus the weighted logistic loss over listed pairs."""
+        ranking, listed, _ = self.losses(batch)
+        self.log_dict({"train_ranking_loss": ranking, "train_listed_loss": listed}, prog_bar=True)
+        return ranking + self.hparams.pair_weight * listed
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss and accuracy over listed pairs; every pair has the same weight."""
-        logits, useful = self.logits(batch), batch.useful
-        size = len(useful)
-        accuracy = ((logits > 0) == (useful > 0)).float().mean()
-        loss = F.binary_cross_entropy_with_logits(logits, useful)
-        self.log_dict({"val_pair_accuracy": accuracy, "val_loss": loss}, prog_bar=True, batch_size=size)
+        """Both losses, and the accuracy over listed pairs; every conjecture and every pair has the same weight."""
+        ranking, listed, logits = self.losses(batch)
+        accuracy = ((logits > 0) == (batch.useful > 0)).float().mean()
+        self.log("val_ranking_loss", ranking, prog_bar=True, batch_size=len(batch.conjectures.indices))
+        self.log_dict({"val_pair_accuracy": accuracy, "val_loss": listed}, prog_bar=True, batch_size=len(logits))
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip the gradient of what is not a table of features."""
+        if self.hparams.gradient_clip:
+            dense = [p for p in self.parameters() if p.grad is not None and not p.grad.is_sparse]
+            nn.utils.clip_grad_norm_(dense, self.hparams.gradient_clip)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Adam, with a linear rise and a cosine fall of the learning rate where they are asked for."""
+        """AdamW, lazy for the table of features, with a linear rise and a cosine fall where they are asked for."""
         h = self.hparams
-        optimizer = torch.optim.Adam((p for p in self.parameters() if p.requires_grad), lr=h.learning_rate)
-        return scheduled(optimizer, warmup_steps=h.warmup_steps, decay_steps=h.decay_steps)
+        tables = [self.features.table] if h.level == "features" else []
+        rest = [p for p in self.parameters() if p.requires_grad and not any(p is table for table in tables)]
+        groups: list[dict[str, Any]] = [{"params": rest, "lr": h.learning_rate, "weight_decay": h.weight_decay}]
+        if tables:
+            groups.append({"params": tables, "lr": h.table_learning_rate, "betas": TABLE_BETAS})
+        return scheduled(LazyAdamW(groups), warmup_steps=h.warmup_steps, decay_steps=h.decay_steps)
 
     # -- hard negative mining
 
     @torch.no_grad()
     def mine(
-        self, store: TokenStore, conjectures: Sequence[Conjecture], *, pool: int, keep: int, seed: int
+        self, store: StatementStore, conjectures: Sequence[Conjecture], *, pool: int, keep: int, seed: int
     ) -> dict[int, np.ndarray]:
         """The premises that are wrongly ranked highest: ``keep`` of a random ``pool``, for each conjecture.
 
@@ -324,10 +264,11 @@ class DeepMath(SystemModule):
             statement of the conjecture -> int32 [at most keep], statements to train on as negatives.
         """
         rng = np.random.default_rng(seed)
+        rank_size = self.towers.rank_size
         known = np.unique(np.concatenate([np.concatenate([c.useful, c.useless]) for c in conjectures]))
-        premises = self.halves(self.premise_encoder, Statements(store, known, ENCODING_TOKENS))
+        premises = self.embed("premise", Statements(store, known, ENCODING_TOKENS))[:, :rank_size]
         statements = np.array([c.statement for c in conjectures])
-        anchors = self.halves(self.conjecture_encoder, Statements(store, statements, ENCODING_TOKENS))
+        anchors = self.embed("conjecture", Statements(store, statements, ENCODING_TOKENS))[:, :rank_size]
         mined = {}
         for anchor, conjecture in zip(anchors, conjectures, strict=True):
             earlier = int(np.searchsorted(known, conjecture.statement))
@@ -336,7 +277,7 @@ class DeepMath(SystemModule):
             rows = np.unique(rng.integers(earlier, size=pool))
             rows = rows[~np.isin(known[rows], conjecture.useful)]
             if len(rows):
-                best = self.scorer(anchor, premises[rows]).topk(min(keep, len(rows))).indices.numpy()
+                best = (premises[rows] @ anchor).topk(min(keep, len(rows))).indices.cpu().numpy()
                 mined[conjecture.statement] = known[rows[best]].astype(np.int32)
         return mined
 
@@ -345,5 +286,10 @@ SYSTEM = System(
     name="deepmath",
     module=DeepMath,
     data=DeepMathData,
-    links=(("vocabulary", "vocabulary"), ("level", "level"), ("max_length", "max_length")),
+    links=(
+        ("vocabulary", "vocabulary"),
+        ("feature_count", "feature_count"),
+        ("level", "level"),
+        ("max_length", "max_length"),
+    ),
 )

@@ -8,6 +8,7 @@ model definitions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -102,3 +103,31 @@ class RecurrentEncoder(nn.Module):
         states, _ = self.recurrent(features.transpose(1, 2))  # [N, T, D]
         last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
         return states.gather(1, last).squeeze(1)
+
+
+class SequenceEncoder(nn.Module):
+    """Token ids to an encoding.
+
+    Args:
+        vocabulary_size: number of tokens, the unknown token 0 included.
+        embedding: None for one-hot tokens (the character level), else a table [V, C] of word embeddings.
+        body: the encoder over [N, C, T].
+    """
+
+    def __init__(self, vocabulary_size: int, embedding: nn.Embedding | None, body: nn.Module):
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.embedding = embedding
+        self.body = body
+        self.out_features = cast(int, body.out_features)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Token ids int64 [N, T], -1 in the padding, and lengths int64 [N] to float32 [N, D]."""
+        inside = (tokens >= 0)[:, None, :]
+        tokens = tokens.clamp(min=0)
+        if self.embedding is None:
+            classes = torch.arange(self.vocabulary_size, device=tokens.device)
+            features = (tokens[:, :, None] == classes).to(torch.float32).transpose(1, 2)  # [N, V, T]
+        else:
+            features = self.embedding(tokens).transpose(1, 2)  # [N, C, T]
+        return self.body(features * inside, lengths)

@@ -29,7 +29,7 @@ def test_lists_of_numbers_become_arrays_of_the_models_dtype(ranker, server):
     got = ranker.infer("premise_ranker", inputs(one, many))
     want = ranker.infer("premise_ranker", inputs(np.array(one, np.float32), np.array(many, np.float32)))
     np.testing.assert_array_equal(got["scores"], want["scores"])
-    assert ranker.infer("premise_encoder", {"text": [[97] * 64]})["embedding"].shape == (1, 16)
+    assert ranker.infer("premise_encoder", {"text": [[97] * 64]})["premise_embedding"].shape == (1, 16)
     server.faults.calls.clear()
     ranker.infer("premise_ranker", inputs(np.array(one, np.float32), np.array(many, np.float32)))
     assert server.faults.calls["ModelConfig"] == 0  # arrays cost no further call
@@ -86,9 +86,9 @@ def test_the_infer_command(run_command, server, tmp_path):
     usual = ["infer", "premise_encoder", f"text={tmp_path}/text.npy", "--url", server.url]
     status, out, err = run_command(*usual, "--output", tmp_path / "out", "--json")
     assert (status, err) == (0, "")
-    written = np.load(tmp_path / "out/embedding.npy")
+    written = np.load(tmp_path / "out/premise_embedding.npy")
     assert written.shape == (1, 16)
-    np.testing.assert_allclose(json.loads(out)["embedding"], written)
+    np.testing.assert_allclose(json.loads(out)["premise_embedding"], written)
     assert "float32" in run_command(*usual)[1]
     (tmp_path / "bad.npy").write_text("no array")
     for word, text in (

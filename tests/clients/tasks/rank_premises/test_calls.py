@@ -11,6 +11,7 @@ from neurips16.clients.protocol.errors import (
     ModelNotReadyError,
     UnexpectedReplyError,
 )
+from neurips16.clients.tasks.rank_premises.neighbours import COSINE_WEIGHT
 from neurips16.clients.tasks.rank_premises.statements import Statement
 
 GOAL = "fof(t1_demo, axiom, (! [A] : r1(A, k1_demo)) )."
@@ -19,13 +20,13 @@ PREMISES = [f"fof(t{i}_demo, axiom, (! [A] : {'r' * (i % 23 + 1)}{i}(A)) )." for
 
 def expected(server, goal, premises):
     """The scores of the pairwise model, statement by statement."""
-    conjecture = server.embed("conjecture_encoder", Statement.parse(goal).code[: server.max_length].encode())
-    rows = [server.embed("premise_encoder", Statement.parse(p).code[: server.max_length].encode()) for p in premises]
+    conjecture = server.embed("conjecture", Statement.parse(goal).code[: server.max_length].encode())
+    rows = [server.embed("premise", Statement.parse(p).code[: server.max_length].encode()) for p in premises]
     return server.pair_score(conjecture, np.stack(rows))
 
 
-def test_ranks_as_the_pairwise_model(client, server):
-    ranking = client.rank_premises(GOAL, PREMISES)
+def test_the_network_ranks_by_products(client, server):
+    ranking = client.rank_premises(GOAL, PREMISES, method="network")
     scores = expected(server, GOAL, PREMISES)
     order = np.argsort(-scores, kind="stable")
     assert [p.index for p in ranking] == order.tolist()
@@ -34,6 +35,25 @@ def test_ranks_as_the_pairwise_model(client, server):
     np.testing.assert_allclose([p.score for p in ranking], scores[order], rtol=1e-5, atol=1e-5)
     assert ranking.truncated == ()
     assert not ranking.conjecture_truncated
+
+
+def test_neighbours_rank_by_shared_symbols_and_the_hybrid_adds_both(client):
+    goal = "q(k1,k2)"
+    premises = ["p(k9)", "p(k1)", "p(k1)=>q(k2,k1)", "X=Y", "p(X)&p(k8)"]
+    similar = client.rank_premises(goal, premises, method="neighbours")
+    assert [one.index for one in similar][:2] == [2, 1]
+    assert {one.score for one in similar if one.index in (0, 3, 4)} == {0.0}
+    network = {one.index: one.score for one in client.rank_premises(goal, premises, method="network")}
+    cosine = {one.index: one.score for one in similar}
+    for one in client.rank_premises(goal, premises):
+        assert one.score == pytest.approx(network[one.index] + COSINE_WEIGHT * cosine[one.index], abs=1e-4)
+    with pytest.raises(InvalidInputError, match="hybrid, network, neighbours, got 'magic'"):
+        client.rank_premises(goal, premises, method="magic")
+
+
+def test_neighbours_need_no_encoding(client, server):
+    client.rank_premises(GOAL, PREMISES, method="neighbours")
+    assert server.faults.calls["ModelInfer"] == 0
 
 
 def test_async_client_ranks_the_same(client, server):
@@ -56,7 +76,7 @@ def test_equal_shapes_in_bounded_batches_and_duplicates_once(client, server):
     server.max_batch_size = 4
     premises = [f"{'r' * n}(a)" for n in (10, 100, 11, 105, 250, 12, 13, 14, 15)]
     ranking = client.rank_premises(GOAL, [*premises, *premises])
-    shapes = sorted(shape for model, shape in server.faults.shapes if model == "premise_encoder")
+    shapes = sorted(shape for _, shape in server.faults.shapes[1:])  # the first is the conjecture
     assert shapes == [(1, 256), (2, 64), (2, 112), (4, 64)]
     assert len(ranking) == 2 * len(premises)
     scores = {p.index: p.score for p in ranking}
@@ -67,7 +87,7 @@ def test_padding_is_at_most_a_quarter(client, server):
     server.max_batch_size = 1
     lengths = range(65, 250, 7)
     client.rank_premises(GOAL, [f"{'r' * (n - 3)}(a)" for n in lengths])
-    padded = sorted(shape[1] for model, shape in server.faults.shapes if model == "premise_encoder")
+    padded = sorted(shape[1] for _, shape in server.faults.shapes[1:])
     assert all(n <= got <= 1.25 * n for n, got in zip(lengths, padded, strict=True))
     assert len(set(padded)) <= 8
 
@@ -93,7 +113,7 @@ def test_wrapper_and_white_space_do_not_matter(client):
 def test_statements_over_the_maximum_length_are_named(client, server):
     server.max_length = 100
     long = "p(" + "a" * 200 + ")"
-    ranking = client.rank_premises(long, ["q", long, "r", long + "  "])
+    ranking = client.rank_premises(long, ["q", long, "r", long + "  "], method="network")
     assert ranking.truncated == (1, 3)
     assert ranking.conjecture_truncated
     assert ranking.max_length == 100
@@ -135,17 +155,11 @@ def test_character_outside_the_alphabet(client, server):
 
 
 def test_missing_and_unloaded_models(client, server):
-    server.faults.unloaded = {"premise_ranker"}
-    with pytest.raises(ModelNotReadyError, match=r"'premise_ranker', but not loaded: unloaded"):
+    server.faults.unloaded = {"premise_encoder"}
+    with pytest.raises(ModelNotReadyError, match=r"'premise_encoder', but not loaded: unloaded"):
         client.rank_premises(GOAL, PREMISES)
     server.faults.unloaded, server.faults.missing = set(), {"premise_encoder"}
-    with pytest.raises(ModelNotFoundError, match=r"no model 'premise_encoder': it has conjecture_encoder, premise_r"):
-        client.rank_premises(GOAL, PREMISES)
-
-
-def test_models_of_different_training_runs(client, server):
-    server.faults.builds = {"premise_ranker": "f00d"}
-    with pytest.raises(UnexpectedReplyError, match=r"different training runs.*f00d"):
+    with pytest.raises(ModelNotFoundError, match=r"no model 'premise_encoder': it has premise_r"):
         client.rank_premises(GOAL, PREMISES)
 
 
@@ -168,8 +182,12 @@ def test_configurations_that_are_not_ours(client, server, parameter, value, text
         (lambda model, out: {}, "did not answer with"),
     ],
 )
-@pytest.mark.parametrize("model", ["premise_encoder", "conjecture_encoder", "premise_ranker"])
-def test_answers_that_must_not_become_ranks(client, server, change, text, model):
-    server.faults.change_output = lambda name, out: change(name, out) if name == model else out
+@pytest.mark.parametrize("side", ["premise", "conjecture"])
+def test_answers_that_must_not_become_ranks(client, server, change, text, side):
+    def changed(model, outputs):
+        mine = {name: value for name, value in outputs.items() if name == f"{side}_embedding"}
+        return {name: value for name, value in outputs.items() if name not in mine} | change(model, mine)
+
+    server.faults.change_output = changed
     with pytest.raises(UnexpectedReplyError, match=text):
         client.rank_premises(GOAL, PREMISES[:3])

@@ -84,6 +84,23 @@ def test_index_and_ranking_with_it(rank, run_command, server, files):
     assert "holds 5 premises, 1 of them new" in out
 
 
+def test_known_proofs_are_told_to_an_index_and_change_the_ranking(rank, run_command, server, files):
+    (files / "proofs.txt").write_text("% learnt\n\nfirst later later\nfirst nobody\n")
+    usual = ["index-premises", files / "premises.p", files / "index", "--url", server.url]
+    status, out, _ = run_command(*usual, "--proofs", files / "proofs.txt")
+    assert status == 0
+    assert "1 proofs tell it 1 new uses of premises" in out
+
+    def order(method):
+        options = ["--index", files / "index", "--json", "--method", method]
+        return [p["name"] for p in json.loads(rank(*options, premises=None)[1])["premises"]]
+
+    assert order("neighbours")[:2] == ["first", "later"]
+    fails(rank("--method", "magic"), 2, "method is one of hybrid, network, neighbours")
+    (files / "proofs.txt").write_text("first\n")
+    fails(run_command(*usual, "--proofs", files / "proofs.txt"), 2, "line 1 of")
+
+
 def test_what_is_cut_off_is_said_on_stderr(rank, run_command, server, files):
     server.max_length = 64
     (files / "long.p").write_text("p\n" + "q" * 65 + "\n\n" + "r" * 66 + "\n" + "s" * 67 + "\n")
@@ -130,8 +147,8 @@ def test_bad_servers(rank, run_command, server, files):
     common = ["--conjecture", files / "goal.p", "--premises", files / "premises.p", "--url"]
     fails(run_command("rank-premises", *common, "localhost:1"), 1, "start one with `neurips16 serve`")
     fails(run_command("rank-premises", *common, "http://x:1"), 2, "HOST:PORT")
-    server.faults.unloaded = {"premise_ranker"}
-    fails(rank(), 1, "has model 'premise_ranker', but not loaded")
+    server.faults.unloaded = {"premise_encoder"}
+    fails(rank(), 1, "has model 'premise_encoder', but not loaded")
     server.faults.unloaded, server.faults.missing = set(), {"premise_encoder"}
     fails(rank(), 1, "has no model 'premise_encoder'")
 
@@ -155,9 +172,12 @@ def test_prove(run_command, server, files):
     answer = json.loads(out)
     assert answer["proved"] is True
     assert answer["k"] == 4
-    assert [a["status"] for a in answer["attempts"]] == ["Theorem"]
+    assert [(a["k"], a["status"]) for a in answer["attempts"]] == [(4, "Theorem")]  # there are no more than four
     assert {p["name"]: p["index"] for p in answer["premises"]} == {"first": 2, "second": 3}
     assert "$false" in answer["proof"]
+    run_command(*usual, "--log", files / "proofs.txt")
+    run_command(*usual, "--log", files / "proofs.txt")
+    assert (files / "proofs.txt").read_text() == "goal first second\n" * 2
     status, out, _ = run_command(*usual)
     assert status == 0
     assert "goal from the best 4: Theorem" in out

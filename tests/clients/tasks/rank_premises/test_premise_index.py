@@ -7,21 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neurips16.clients.protocol.errors import IndexMismatchError, InvalidInputError, InvalidStatementError
+from neurips16.clients.protocol.errors import (
+    IndexMismatchError,
+    InvalidInputError,
+    InvalidStatementError,
+    UnexpectedReplyError,
+)
 from neurips16.clients.tasks.rank_premises import calls as premises
 from neurips16.clients.tasks.rank_premises import premise_index
+from neurips16.clients.tasks.rank_premises.neighbours import Neighbours, SymbolTable
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex, best
 from neurips16.clients.tasks.rank_premises.statements import parse_all
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 
 SIZE = 6
 GOAL = "fof(t9_demo, axiom, (! [A] : r1(A, k1_demo)) )."
 PREMISES = [f"fof(t{i}_demo, axiom, (! [A] : {'r' * (i % 23 + 1)}{i}(A)) )." for i in range(2, 60)]
 DRAW = np.random.default_rng(3)
-WEIGHTS = DRAW.standard_normal(SIZE + 1).astype(np.float32)
+WORDS = word_hashes("p(k3)")
 
 
 def make(path, count=0):
-    index = PremiseIndex.create(path, build="c0ffee", max_length=100, output_weights=WEIGHTS)
+    index = PremiseIndex.create(path, build="c0ffee", max_length=100, embedding_size=SIZE)
     return index.extend(*some(count)) if count else index
 
 
@@ -30,24 +37,50 @@ def some(count, prefix="p"):
     return statements, DRAW.standard_normal((count, SIZE)).astype(np.float32)
 
 
-def pairwise(conjecture, embeddings):
-    """The ranker's formula as it is written down, in double precision."""
-    hidden = np.maximum(conjecture.astype(np.float64) + embeddings.astype(np.float64), 0)
-    return hidden @ WEIGHTS[:-1].astype(np.float64) + WEIGHTS[-1]
-
-
-def test_scores_are_those_of_the_pairwise_formula(tmp_path, monkeypatch):
+def test_network_scores_are_products(tmp_path, monkeypatch):
     monkeypatch.setattr(premise_index, "ROWS_PER_SEGMENT", 40)
-    monkeypatch.setattr(premise_index, "BLOCK_BYTES", 7 * SIZE * 4)
     index, parts = make(tmp_path / "i"), []
     for count in (1, 30, 20, 25, 100):
         statements, embeddings = some(count)
         parts.append(embeddings)
         index = index.extend(statements, embeddings)
     conjecture = DRAW.standard_normal(SIZE).astype(np.float32)
-    np.testing.assert_allclose(index.scores(conjecture), pairwise(conjecture, np.concatenate(parts)), atol=1e-5)
+    want = np.concatenate(parts) @ conjecture
+    np.testing.assert_allclose(index.scores(conjecture, WORDS, "network"), want, atol=1e-5)
+    np.testing.assert_allclose(index.scores(conjecture, WORDS, "network", 33), want[:33], atol=1e-5)
     with pytest.raises(InvalidInputError, match="shape"):
-        index.scores(conjecture[:-1])
+        index.scores(conjecture[:-1], WORDS)
+
+
+def test_similarity_over_segments_is_that_of_one_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(premise_index, "ROWS_PER_SEGMENT", 8)
+    index, every = make(tmp_path / "i"), []
+    for count in (5, 2, 7, 9, 3):
+        statements, embeddings = some(count)
+        every += statements
+        index = index.extend(statements, embeddings)
+    whole = Neighbours([SymbolTable.of([word_hashes(s.formula) for s in every])])
+    np.testing.assert_allclose(index.neighbours.similarity(WORDS), whole.similarity(WORDS), atol=1e-6)
+    np.testing.assert_allclose(
+        index.scores(np.zeros(SIZE, np.float32), WORDS, "neighbours"), whole.similarity(WORDS), atol=1e-6
+    )
+
+
+def test_known_proofs_vote_and_are_kept(tmp_path):
+    index = make(tmp_path / "i", 6)
+    zero = np.zeros(SIZE, np.float32)
+    index, new = index.add_proofs({"p3": ["p1", "nowhere"], "nobody": ["p2"], "p5": ["p4"]})
+    assert new == 2
+    scores = PremiseIndex.open(tmp_path / "i").scores(zero, WORDS, "neighbours")
+    assert np.argsort(-scores, kind="stable")[:2].tolist() == [3, 1]  # p3 is the same statement, p1 proves it
+    assert scores[1] > scores[2]
+    before = index.scores(zero, WORDS, "neighbours", 3)  # what is proved later is not known yet
+    assert before[1] == before[2]
+    index, new = index.add_proofs({"p3": ["p1", "p2"]})
+    assert new == 1
+    grown = index.extend(*some(3, "q"))
+    assert grown.scores(zero, WORDS, "neighbours")[2] == pytest.approx(scores[1], rel=0.2)
+    assert sum(name.endswith("proofs.npy") for name in os.listdir(tmp_path / "i")) == 1
 
 
 def test_statements_come_back_in_order_with_their_places(tmp_path):
@@ -90,7 +123,7 @@ def test_embeddings_are_mapped_and_not_copied(tmp_path):
 def test_a_crash_leaves_the_index_as_it_was(tmp_path, monkeypatch, step):
     index = make(tmp_path / "i", 5)
     conjecture = np.ones(SIZE, np.float32)
-    texts, scores = list(index.texts()), index.scores(conjecture)
+    texts, scores = list(index.texts()), index.scores(conjecture, WORDS)
 
     def crash(*arguments):
         raise RuntimeError("the power is gone")
@@ -102,7 +135,7 @@ def test_a_crash_leaves_the_index_as_it_was(tmp_path, monkeypatch, step):
             index.extend(*some(4, "q"))
     again = PremiseIndex.open(tmp_path / "i")
     assert list(again.texts()) == texts
-    np.testing.assert_array_equal(again.scores(conjecture), scores)
+    np.testing.assert_array_equal(again.scores(conjecture, WORDS), scores)
     grown = again.extend(*some(4, "q"))
     assert len(grown) == 9
     assert len(list(grown.texts())) == 9
@@ -134,11 +167,14 @@ def test_what_is_no_index(tmp_path):
     ("harm", "text"),
     [
         (lambda p: (p / "index.json").write_text("{"), "damaged index.json"),
-        (lambda p: (p / "index.json").write_text('{"format": 99}'), "not of format 1"),
+        (lambda p: (p / "index.json").write_text('{"format": 99}'), "not of format 2"),
         (lambda p: (p / "000000.offsets.npy").unlink(), "lacks .*offsets"),
         (lambda p: (p / "000000.embeddings.npy").write_bytes(b"x"), "damaged segment 000000"),
         (lambda p: os.truncate(p / "000000.embeddings.npy", 150), "damaged segment 000000"),
         (lambda p: os.truncate(p / "000000.statements.txt", 10), "cut short"),
+        (lambda p: (p / "000000.symbols.npz").unlink(), "lacks .*symbols"),
+        (lambda p: os.truncate(p / "000000.symbols.npz", 40), "damaged segment 000000"),
+        (lambda p: np.savez(p / "000000.symbols.npz", symbols=np.zeros(1)), "damaged segment 000000"),
         (lambda p: os.truncate(p / "000000.statements.txt", 0), "000000"),
         (lambda p: np.save(p / "000000.embeddings.npy", np.zeros((5, SIZE))), "not of shape"),
         (lambda p: np.save(p / "000000.embeddings.npy", np.zeros((4, SIZE), np.float32)), "not of shape"),
@@ -198,7 +234,7 @@ def test_growing_goes_on_after_a_failure(client, server, tmp_path, monkeypatch):
         return {} if len(seen) == 5 else outputs
 
     server.faults.change_output = fail_late
-    with pytest.raises(premises.UnexpectedReplyError):
+    with pytest.raises(UnexpectedReplyError):
         grow(client, tmp_path / "i", PREMISES)
     kept = len(PremiseIndex.open(tmp_path / "i"))
     assert 0 < kept < len(PREMISES)
@@ -266,5 +302,5 @@ def test_the_manifest_is_plain(tmp_path):
     make(tmp_path / "i", 2)
     manifest = json.loads((tmp_path / "i" / "index.json").read_text())
     assert manifest["build"] == "c0ffee"
-    assert np.array_equal(np.array(manifest["output_weights"], np.float32), WEIGHTS)
+    assert (manifest["embedding_size"], manifest["max_length"], manifest["unit"]) == (SIZE, 100, "words")
     assert np.load(tmp_path / "i" / "000000.embeddings.npy").shape == (2, SIZE)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from neurips16.clients.protocol.errors import InvalidInputError, ProverError, ProverMissingError
-from neurips16.clients.tasks.rank_premises.prover import find_prover, prove
+from neurips16.clients.tasks.rank_premises.prover import STOPPED, find_prover, prove, prove_slices
 
 needs_e = pytest.mark.skipif(shutil.which("eprover") is None, reason="needs the E prover: apt-get install eprover")
 GOAL = "fof(goal, axiom, (! [A] : (p(A, 1) => r(A, 1)) ) )."
@@ -60,7 +60,7 @@ def test_from_nothing():
 
 @needs_e
 def test_a_formula_that_e_cannot_read():
-    with pytest.raises(ProverError, match=r"could not work on the problem: .*problem\.p:1") as caught:
+    with pytest.raises(ProverError, match=r"could not work on the problem: .*problem0\.p:1") as caught:
         prove("p(a) & p(a,b) & 'č' = p(a)", [])
     assert "\n" not in str(caught.value)
 
@@ -129,3 +129,23 @@ def test_missing_prover(monkeypatch):
 def test_time_limits_that_are_none(timeout_s):
     with pytest.raises(InvalidInputError, match="seconds over 0"):
         prove(GOAL, PREMISES, timeout_s=timeout_s)
+
+
+@needs_e
+def test_slices_run_together_and_the_first_proof_ends_the_others():
+    """The first two premises do not suffice, and alone they would keep E busy for ever."""
+    endless = [
+        "! [X] : (n(X) => n(s(X)))",
+        "n(z)",
+        "! [X] : (n(X) => m(X, f(X, s(X))))",
+        "! [X, Y] : (m(X, Y) => m(Y, X))",
+    ]
+    wanted = "goal_holds"
+    started = time.monotonic()
+    results = prove_slices(
+        wanted, [*endless, wanted.replace("goal", "q") + " => goal_holds", "q_holds"], [4, 6], timeout_s=20
+    )
+    assert time.monotonic() - started < 10
+    assert [r.proved for r in results] == [False, True]
+    assert results[0].status in (STOPPED, "CounterSatisfiable")
+    assert results[1].used_places == (4, 5)

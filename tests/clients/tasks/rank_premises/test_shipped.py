@@ -11,7 +11,9 @@ import pytest
 from neurips16.clients import AsyncClient, Client
 from neurips16.clients.tasks.rank_premises import calls as premises
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
+from neurips16.clients.tasks.rank_premises.premise_models import premise_models
 from neurips16.clients.tasks.rank_premises.statements import Statement
+from neurips16.clients.tasks.rank_premises.words import word_hashes
 
 MODELS = Path(__file__).parents[4] / "serving/models"
 pytestmark = [
@@ -49,23 +51,21 @@ def real(url):
 
 def test_models_and_their_facts(real):
     assert real.server_ready()
-    assert {"conjecture_encoder", "premise_encoder", "premise_ranker"} <= {m.name for m in real.models() if m.ready}
-    facts = real.run(premises.premise_models())
-    assert facts.alphabet >= set("![]:(),=>&~")
-    assert facts.max_length == 2048
+    assert {"premise_encoder", "premise_ranker"} <= {m.name for m in real.models() if m.ready}
+    facts = real.run(premise_models())
+    assert (facts.reads, facts.max_length, facts.rank_size) == ("words", 2048, 257)
 
 
-def test_what_the_client_leaves_out_does_not_matter_to_the_model(real):
-    """Wrapper, white space, padding and what is over the maximum length: the graph leaves them out itself."""
-    long = Statement.parse(f"fof(t1, axiom, {' & '.join(f'p{i}(a)' for i in range(500))} ).")
-    for statement in (Statement.parse(GOAL), long):
-        forms = [statement.text, statement.formula, statement.code[:2048], statement.text + " " * 99]
+def test_padding_and_words_beyond_the_maximum_length_do_not_matter_to_the_model(real):
+    long = " & ".join(f"p{i % 9}(a)" for i in range(1500))
+    for formula in (Statement.parse(GOAL).formula, long):
+        hashes = word_hashes(formula)
         answers = [
-            real.infer("premise_encoder", {"text": np.frombuffer(form.encode() + b"\0" * pad, np.uint8)[None]})
-            for form, pad in zip(forms, (0, 13, 1, 64), strict=True)
+            real.infer("premise_encoder", {"words": np.pad(row, (0, pad))[None]})
+            for row, pad in ((hashes, 0), (hashes, 13), (hashes[:2048], 64))
         ]
         for answer in answers[1:]:
-            np.testing.assert_allclose(answer["embedding"], answers[0]["embedding"], atol=1e-5)
+            np.testing.assert_allclose(answer["premise_embedding"], answers[0]["premise_embedding"], atol=1e-4)
 
 
 def test_batches_answer_as_single_statements(real):

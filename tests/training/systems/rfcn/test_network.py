@@ -93,7 +93,16 @@ def test_boxes_are_in_pixels_of_the_input(loud):
 def batch_of(folder, count=4):
     data = DetectionData(str(folder), batch_size=count, shorter_sides=[96], longest_side=160, flips="none")
     data.trainer = type(
-        "T", (), {"current_epoch": 0, "global_step": 0, "world_size": 1, "global_rank": 0, "accumulate_grad_batches": 1}
+        "T",
+        (),
+        {
+            "current_epoch": 0,
+            "global_step": 0,
+            "world_size": 1,
+            "global_rank": 0,
+            "accumulate_grad_batches": 1,
+            "lightning_module": None,
+        },
     )
     return next(iter(data.train_dataloader()))
 

@@ -183,11 +183,11 @@ def test_the_papers_classifier_is_fitted_to_given_features(sound_folder, tmp_pat
     for name, value in module.trunk.state_dict().items():
         if "num_batches" not in name:
             assert torch.equal(value, given[name]), name  # the trunk stays as it was, statistics included
-    from neurips16.training.cross_validation import answers_of
     from neurips16.training.data.esc50.reader import read_sound_set
+    from neurips16.training.systems.sound_classifier.network import classify
 
     clips = read_sound_set(sound_folder).clips
-    right = [answer == clip.label for answer, clip in zip(answers_of(module, clips), clips, strict=True)]
+    right = [classify(module, clip) == clip.label for clip in clips]
     assert np.mean(right) > 0.8
 
 

@@ -1,0 +1,13 @@
+"""Makes our environments known to Gymnasium, which loads this while it is itself being loaded."""
+
+from __future__ import annotations
+
+from gymnasium.envs.registration import register as register_environment
+
+CHAIN = "neurips16/Chain-v0"
+LONGEST = 1000
+
+
+def register() -> None:
+    """Called through the entry-point group ``gymnasium.envs``."""
+    register_environment(CHAIN, "neurips16.training.systems.hdqn.chain:Chain", max_episode_steps=LONGEST)
