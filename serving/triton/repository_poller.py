@@ -30,6 +30,7 @@ class RepositoryPoller:
         control: loads and unloads models.
         wanted: the models that should be ready; changed as models come and go.
         before_load: called with a model's folder before it is loaded.
+        loaded: called with a model's name after it was.
         poll_s: seconds from one look to the next.
     """
 
@@ -41,12 +42,14 @@ class RepositoryPoller:
         control: ServerControl,
         wanted: set[str],
         before_load: Callable[[Path], object] | None,
+        loaded: Callable[[str], None],
         poll_s: float,
     ):
         self._repositories = repositories
         self._control = control
         self._wanted = wanted
         self._before_load = before_load
+        self._loaded = loaded
         self._poll_s = poll_s
         self._models = models
         self._known = known
@@ -100,6 +103,7 @@ class RepositoryPoller:
             self._before_load(folder)
         self._control.load(folder.name)
         self._wanted.add(folder.name)
+        self._loaded(folder.name)
         logger.info("loaded what is new of model %r", folder.name)
         if not (folder / CONFIG_FILE).is_file():
             logger.info("%s", assumed(self._control.config(folder.name)))
