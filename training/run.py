@@ -135,6 +135,7 @@ def run_training(system_name: str, preset: str, data: Path | None, output: Path,
                 "callbacks": [every_epoch, _Latest(resume)],
             },
         )
+    line.model.preset = preset
     if resume.exists():
         _log.warning("continuing from %s", resume)
     line.trainer.fit(line.model, line.datamodule, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)

@@ -210,7 +210,7 @@ def test_options_may_be_given_both_ways():
 def test_convolutions_over_characters_words_and_definitions_are_exported(deepmath_folder, tmp_path, level):
     checkpoint = _save(_network(deepmath_folder, level), tmp_path / "model.ckpt")
     folder = tmp_path / "models"
-    run_export("deepmath", checkpoint, folder)
+    run_export("deepmath", checkpoint, folder, no_data=True)
     spec = read_spec(folder / "premise_encoder/1/model.onnx")
     assert [tensor.name for tensor in spec.inputs] == ["text" if level == "character" else "words"]
     lines = read_library(deepmath_folder).statements[:7]
