@@ -64,7 +64,7 @@ class TestLock:
 
     def test_what_is_locked_without_its_requirements_is_never_imported(self):
         imports = re.compile(r"^\s*(?:import|from) pytriton\b", re.M)
-        assert lock.FILES_ONLY == {"nvidia-pytriton"}
+        assert {"nvidia-pytriton"} == lock.FILES_ONLY
         files = [path for room in ("training", "export", "serving", "clients") for path in (ROOT / room).rglob("*.py")]
         assert len(files) > 200
         assert [path for path in files if imports.search(path.read_text())] == []
