@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from neurips16.clients.protocol.errors import ClientError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
+MaxImageOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-image-bytes",
+        metavar="BYTES",
+        help="Refuse an image that takes more memory to decode.",
+        show_default="NEURIPS16_MAX_IMAGE_BYTES, else 536870912",
+    ),
+]
 
 _PANEL = "The server"
 _OPTIONS: dict[str, Any] = {

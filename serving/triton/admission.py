@@ -66,7 +66,7 @@ def _leave_out(
     found: Collection[Path],
 ) -> dict[Path, Fingerprint]:
     for folder, reason in refused.items():
-        logger.error("model %r is left out: %s", folder.name, reason)
+        logger.error("model %r is left out: %s", folder.name, str(reason).removeprefix(f"model {folder.name!r}: "))
     # Looked at again, so that what has just been written is not taken for a change.
     again = look(repositories, models)
     return {folder: seen for folder, seen in again.items() if folder in found and folder not in refused}

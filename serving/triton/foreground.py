@@ -123,10 +123,13 @@ class Service:
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))
         token = self._server.admin_token_file
-        logger.info("ready: %s at %s (gRPC); admin token in %s; Ctrl-C stops", models, self._server.url, token)
         ports = self._server.ports
+        services = [f"{self._server.url} (gRPC)"]
+        services += [] if ports["HTTP"] is None else [f"{self._server.http_url} (HTTP)"]
+        services += [] if ports["metrics"] is None else [f"{self._server.metrics_url} (metrics)"]
+        logger.info("ready: %s at %s; admin token in %s; Ctrl-C stops", models, ", ".join(services), token)
         if ports["HTTP"] is not None:
-            logger.info("HTTP at %s: health for all, the rest with the header %s", self._server.http_url, HEADER)
+            logger.info("HTTP: health for all, the rest with the header %s", HEADER)
         elif self._http:
             logger.info("HTTP: left out beyond loopback, where --http-host would open it")
         if ports["metrics"] is None:

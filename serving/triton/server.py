@@ -119,7 +119,7 @@ class TritonServer:
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
         self._own_configs: dict[str, Mapping[str, Any]] = {}  # of models as they were loaded from the repository
-        self._log = ServerLog()
+        self._log = ServerLog(load_failures=model_control == "explicit")
         self._start_with: Launch | None = None
         self._folder: RunFolder | None = None
         self._process: ServerProcess | None = None
@@ -151,6 +151,11 @@ class TritonServer:
     def http_url(self) -> str:
         """Where clients reach the HTTP service, as HOST:PORT."""
         return self._address("HTTP")
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are read, as HOST:PORT."""
+        return self._address("metrics")
 
     @property
     def models(self) -> set[str]:

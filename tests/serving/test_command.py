@@ -97,6 +97,7 @@ def ask(url: str, **options) -> np.ndarray:
 def test_serve_says_when_it_is_ready_and_ends_in_order(serving, number):
     assert serving.models == "scaled"
     assert serving.url.startswith("127.0.0.1:")
+    assert re.search(r" \(gRPC\), 127\.0\.0\.1:\d+ \(metrics\); admin token in ", serving.lines[-1])
     np.testing.assert_array_equal(ask(serving.url), [[2, 2]])
     (server,) = serving.family
     token = Path(re.search(r"admin token in (\S+);", serving.lines[-1])[1])

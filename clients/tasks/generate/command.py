@@ -1,4 +1,4 @@
-"""The sub-commands `generate infogan`, `generate disentangle` and `generate dgn-am`: pictures into files."""
+"""The sub-commands `generate infogan`, `generate disentangle` and `generate dgn-am`, and `read-codes`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neurips16.clients.protocol.command_options import JsonOption, Server, asks_server
+from neurips16.clients.protocol.command_options import Failures, JsonOption, MaxImageOption, Server, asks_server
 
 generate = typer.Typer(help="Make pictures: a grid as PNG, or an animated GIF.", no_args_is_help=True)
 OutputOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="A .png, or a .gif for an animation.")]
@@ -151,6 +151,46 @@ def dgn_am(
             for one in found
         ),
     )
+
+
+@asks_server
+def read_codes(
+    server: Server,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files, folders, or - for stdin.")],
+    model: Annotated[str, typer.Option(help="Its name on the server.")] = "infogan_encoder",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each image.")] = False,
+    max_image_bytes: MaxImageOption = None,
+) -> None:
+    """Read the latent codes of images: the likeliest category, its probability, and the continuous codes.
+
+    An image that cannot be used is named and the others are answered; the status is 1 then.
+    """
+    from neurips16.clients.media.input_files import IMAGE_SUFFIXES, input_files
+    from neurips16.clients.media.limits import limit_files
+    from neurips16.clients.media.picture_grid import read_picture
+    from neurips16.clients.protocol.errors import ClientError
+
+    limit_files(image_bytes=max_image_bytes)
+    failures = Failures()
+    with server.client() as client:
+        channels = client.model_config(model).inputs[0].dims[-1]
+        for file in input_files(images, IMAGE_SUFFIXES):
+            try:
+                codes = client.read_codes(read_picture(file.source, channels), model=model)
+            except ClientError as error:
+                failures.add(file.name, error)
+                continue
+            continuous = codes.continuous[0].tolist()
+            if as_json:
+                probabilities = [found[0].tolist() for found in codes.probabilities]
+                typer.echo(
+                    json.dumps({"image": file.name, "category_probabilities": probabilities, "continuous": continuous})
+                )
+                continue
+            likeliest = [f"category {found.argmax()} ({found.max():.3f})" for found in codes.probabilities]
+            numbers = [f"continuous {' '.join(f'{code:+.2f}' for code in continuous)}"] if continuous else []
+            typer.echo(f"{file.name}: {', '.join(likeliest + numbers)}")
+    failures.finish()
 
 
 def _write(output: Path, image: object, scale: int, quiet: bool = False) -> None:
