@@ -20,9 +20,11 @@ from neurips16.export.registry import ExportedModel
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
 from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
 from neurips16.export.systems.deepmath.readers import FormulaReader, WordReader
+from neurips16.training.data.deepmath.features import LOW
 from neurips16.training.data.deepmath.reader import read_library
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 from neurips16.training.systems.deepmath.network import SIDES, DeepMath
+from neurips16.training.systems.deepmath.usage_memory import usage_features
 
 ENCODER, RANKER = "premise_encoder", "premise_ranker"
 PAPER = "DeepMath - Deep Sequence Models for Premise Selection (Irving et al., NIPS 2016), section 4"
@@ -55,13 +57,16 @@ class FeatureModel(nn.Module):
 
     def __init__(self, network: DeepMath):
         super().__init__()
-        self.features, self.towers = network.features, network.towers
+        self.features, self.memory, self.towers = network.features, network.memory, network.towers
 
     def forward(self, words: Tensor) -> dict[str, Tensor]:
         """``words`` int64 [N, L] to two embeddings float32 [N, D]."""
         encodings, share = self.features.from_words(words), self.features.known_share(words)
+        usage = None
+        if self.memory is not None:
+            usage = usage_features(self.memory(self.memory.keys(words[:, : self.features.max_words] % LOW)))
         return {
-            "premise_embedding": self.towers.premises(encodings) * share,
+            "premise_embedding": self.towers.premises(encodings, usage) * share,
             "conjecture_embedding": self.towers.conjectures(encodings) * share,
         }
 

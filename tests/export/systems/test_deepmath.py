@@ -35,9 +35,11 @@ def _network(folder, level, encoder="cnn"):
     torch.manual_seed(0)
     data = DeepMathData(str(folder), level=level, max_length=120)
     sizes = {"channels": (6, 8, 10), "hidden": 12, "rank_size": 10, "pair_size": 6, "embedding_size": 7}
-    model = DeepMath(data.vocabulary, data.feature_count, level, encoder, max_length=120, **sizes)
-    if level == "features":
+    model = DeepMath(data.vocabulary, data.feature_count, data.remembered, level, encoder, max_length=120, **sizes)
+    if model.memory is not None:
         model.features.fill(data.features)
+        model.memory.fill(data.usage.table)
+        torch.nn.init.normal_(model.towers.premise.usage.weight, std=0.3)
     return model
 
 

@@ -14,6 +14,7 @@ from neurips16.training.data.deepmath.batches import Batch, StatementStore, Toke
 from neurips16.training.data.deepmath.features import FeatureRows, FeatureStore, StatementBuckets
 from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_definitions, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
+from neurips16.training.data.deepmath.usage import Usage
 from neurips16.training.data.deepmath.words import word_hashes
 from neurips16.training.resume import batches_left
 
@@ -100,10 +101,20 @@ class DeepMathData(lightning.LightningDataModule):
         return len(self.features.idf) - 1 if self.level == "features" else 0
 
     @cached_property
+    def usage(self) -> Usage:
+        """How often the training split lists each statement."""
+        return Usage(self.buckets.keys, self.conjectures("train"))
+
+    @cached_property
+    def remembered(self) -> int:
+        """How many statements a model remembers the usage of."""
+        return len(self.usage.table.prints) if self.level == "features" else 0
+
+    @cached_property
     def store(self) -> StatementStore:
         """All statements, as an encoder reads them."""
         if self.level == "features":
-            return FeatureStore(self.buckets.matrix(self.features))
+            return FeatureStore(self.buckets.matrix(self.features), self.buckets.keys)
         tokenizer = Tokenizer(self.vocabulary, self.level)
         return TokenStore((tokenizer(text) for text in self.texts), self.max_length)
 
@@ -134,6 +145,7 @@ class DeepMathData(lightning.LightningDataModule):
             random=rng.choice(len(self.texts), size, replace=False),
             mined=self.mined,
             log_chances=self.log_chances,
+            usage=self.usage if self.remembered else None,
             max_tokens=self.max_tokens_per_chunk,
         )
 
