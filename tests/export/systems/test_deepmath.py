@@ -208,14 +208,30 @@ def test_options_may_be_given_both_ways():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["character", "word", "definition"])
-def test_convolutions_over_characters_words_and_definitions_are_exported(deepmath_folder, tmp_path, level):
-    checkpoint = _save(_network(deepmath_folder, level), tmp_path / "model.ckpt")
+@pytest.mark.parametrize(
+    ("level", "encoder", "operator"),
+    [
+        ("character", "cnn", "ReduceMax"),
+        ("word", "cnn", "ReduceMax"),
+        ("definition", "cnn", "ReduceMax"),
+        ("word", "lstm", "LSTM"),
+        ("word", "gru", "GRU"),
+        ("character", "cnn_lstm", "LSTM"),
+    ],
+)
+def test_every_encoder_of_the_paper_is_exported(deepmath_folder, tmp_path, level, encoder, operator):
+    network = _network(deepmath_folder, level, encoder)
+    for parameter in network.encoders.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # recurrent layers begin with weights that hardly say anything
+    checkpoint = _save(network, tmp_path / "model.ckpt")
     folder = tmp_path / "models"
     run_export("deepmath", checkpoint, folder)
     spec = read_spec(folder / "premise_encoder/1/model.onnx")
     assert [tensor.name for tensor in spec.inputs] == ["text" if level == "character" else "words"]
-    lines = read_library(deepmath_folder).statements[:7]
+    kinds = [node.op_type for node in onnx.load(folder / "premise_encoder/1/model.onnx").graph.node]
+    assert kinds.count(operator) == 2
+    assert "Loop" not in kinds
+    lines = [*read_library(deepmath_folder).statements[:7], "p", ""]
     name, pack = ("text", text_batch) if level == "character" else ("words", word_batch)
     got = _session(folder / "premise_encoder/1/model.onnx").run(["premise_embedding"], {name: pack(lines)})[0]
     want = load_module(checkpoint).embed_texts("premise", lines).numpy()
