@@ -50,6 +50,7 @@ class Target:
     model: Path | None = None  # an ONNX file
     url: str | None = None  # a server, HOST:PORT
     baseline: str | None = None  # a method without a network, by its name in the system
+    version: str = ""  # of a server's models; empty: the server's choice
 
     def __post_init__(self) -> None:
         given = [name for name in ("checkpoint", "model", "url", "baseline") if getattr(self, name) is not None]
@@ -57,6 +58,10 @@ class Target:
             raise EvaluationError(
                 "name one of a checkpoint, a model file, a server's URL and a baseline, "
                 f"got {', '.join(given) or 'none'}"
+            )
+        if self.version and self.url is None:
+            raise EvaluationError(
+                f"version {self.version!r} is asked of a server: give --url with it, or name its file"
             )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ class _CommandLine(LightningCLI):
             torch.set_num_threads(self.config.threads)
 
 
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Denormals are zero in this thread, and in those that it starts, while a network is trained.
+
+    Adam's averages of gradients that stay zero decay into denormals after some 850 steps, and a CPU computes with
+    those many times more slowly: measured, a step then took three times as long.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_flushed_denormals()
 def run_training(system_name: str, preset: str, data: Path | None, output: Path, extra: Sequence[str] = ()) -> None:
     """Train a system as a preset says.
 
@@ -83,9 +99,6 @@ def run_training(system_name: str, preset: str, data: Path | None, output: Path,
         UnknownSystemError: no such system or preset, or the system is not trained.
         DataError: no data are given and the system needs some, or they are not in their public layout.
     """
-    # Adam's averages of gradients that stay zero decay into denormals after some 850 steps, and a CPU computes with
-    # those many times more slowly: measured, a step then took three times as long. Threads made later inherit this.
-    torch.set_flush_denormal(True)
     system = find_system(system_name)
     if system.module is None:
         raise UnknownSystemError(f"{system_name} is not trained: see `neurips16 evaluate {system_name}`")
@@ -122,6 +135,7 @@ def run_training(system_name: str, preset: str, data: Path | None, output: Path,
                 "callbacks": [every_epoch, _Latest(resume)],
             },
         )
+    line.model.preset = preset
     if resume.exists():
         _log.warning("continuing from %s", resume)
     line.trainer.fit(line.model, line.datamodule, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)

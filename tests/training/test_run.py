@@ -96,6 +96,13 @@ def test_unknown_names_list_those_that_there_are(tmp_path):
     assert "deepmath" in system_names()
 
 
+def test_the_caller_keeps_its_denormals(tmp_path):
+    with pytest.raises(UnknownSystemError):
+        run_training("deepmaths", "small", None, tmp_path)
+    smallest = torch.tensor(2.0**-149)
+    assert smallest + smallest > 0
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("deepmath/*.yaml")), ids=lambda p: p.stem)
 def test_every_preset_is_accepted(preset, deepmath_folder, tmp_path):
     changes = [
