@@ -19,6 +19,7 @@ from neurips16.training.metrics.premise_ranking import Ranker
 
 ALL = "all"
 SINE = "--sine=Auto"  # E's own selection of axioms
+WALL_FACTOR = 30  # E counts the processor's time, so that a busy machine costs no proof; this only ends what hangs
 
 
 class ProofRuns:
@@ -27,7 +28,7 @@ class ProofRuns:
     Args:
         library: the statements.
         ranker: orders those before a conjecture.
-        timeout_s: for each conjecture and number of premises.
+        timeout_s: of a processor, for each conjecture and number of premises.
         log: where the runs are kept, one a line; a log belongs to one ranker.
 
     Raises:
@@ -65,7 +66,13 @@ class ProofRuns:
         for k in tops:
             premises = [statements[i] for i in (order if k == ALL else order[: int(k)])]
             options = [SINE] if k == ALL else []
-            result = prove(statements[conjecture.statement], premises, timeout_s=self._timeout_s, options=options)
+            result = prove(
+                statements[conjecture.statement],
+                premises,
+                timeout_s=WALL_FACTOR * self._timeout_s,
+                cpu_s=self._timeout_s,
+                options=options,
+            )
             self._done[conjecture.name, str(k)] = result.proved
             self._keep(
                 conjecture=conjecture.name,

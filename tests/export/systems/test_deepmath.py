@@ -35,9 +35,11 @@ def _network(folder, level, encoder="cnn"):
     torch.manual_seed(0)
     data = DeepMathData(str(folder), level=level, max_length=120)
     sizes = {"channels": (6, 8, 10), "hidden": 12, "rank_size": 10, "pair_size": 6, "embedding_size": 7}
-    model = DeepMath(data.vocabulary, data.feature_count, level, encoder, max_length=120, **sizes)
-    if level == "features":
+    model = DeepMath(data.vocabulary, data.feature_count, data.remembered, level, encoder, max_length=120, **sizes)
+    if model.memory is not None:
         model.features.fill(data.features)
+        model.memory.fill(data.usage.table)
+        torch.nn.init.normal_(model.towers.premise.usage.weight, std=0.3)
     return model
 
 
@@ -206,14 +208,30 @@ def test_options_may_be_given_both_ways():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["character", "word", "definition"])
-def test_convolutions_over_characters_words_and_definitions_are_exported(deepmath_folder, tmp_path, level):
-    checkpoint = _save(_network(deepmath_folder, level), tmp_path / "model.ckpt")
+@pytest.mark.parametrize(
+    ("level", "encoder", "operator"),
+    [
+        ("character", "cnn", "ReduceMax"),
+        ("word", "cnn", "ReduceMax"),
+        ("definition", "cnn", "ReduceMax"),
+        ("word", "lstm", "LSTM"),
+        ("word", "gru", "GRU"),
+        ("character", "cnn_lstm", "LSTM"),
+    ],
+)
+def test_every_encoder_of_the_paper_is_exported(deepmath_folder, tmp_path, level, encoder, operator):
+    network = _network(deepmath_folder, level, encoder)
+    for parameter in network.encoders.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # recurrent layers begin with weights that hardly say anything
+    checkpoint = _save(network, tmp_path / "model.ckpt")
     folder = tmp_path / "models"
     run_export("deepmath", checkpoint, folder, no_data=True)
     spec = read_spec(folder / "premise_encoder/1/model.onnx")
     assert [tensor.name for tensor in spec.inputs] == ["text" if level == "character" else "words"]
-    lines = read_library(deepmath_folder).statements[:7]
+    kinds = [node.op_type for node in onnx.load(folder / "premise_encoder/1/model.onnx").graph.node]
+    assert kinds.count(operator) == 2
+    assert "Loop" not in kinds
+    lines = [*read_library(deepmath_folder).statements[:7], "p", ""]
     name, pack = ("text", text_batch) if level == "character" else ("words", word_batch)
     got = _session(folder / "premise_encoder/1/model.onnx").run(["premise_embedding"], {name: pack(lines)})[0]
     want = load_module(checkpoint).embed_texts("premise", lines).numpy()

@@ -219,6 +219,20 @@ def test_tops_that_are_none(run_command, server, files, top):
     fails(run_command("prove", *usual, f"--top={top}"), 2, "--top is numbers over 0")
 
 
+def test_a_conjecture_unlike_anything_in_training_is_noted(rank, server):
+    server.faults.parameters["known_share_at"] = "10"
+
+    def change(model, outputs):
+        for name in outputs:
+            outputs[name][:, 10] = 0.125
+        return outputs
+
+    server.faults.change_output = change
+    status, _, err = rank()
+    assert status == 0
+    assert "saw nothing like the conjecture: it knows 12% of its symbols" in err
+
+
 PROBLEM = """\
 % A problem as provers read it
 include('theory.ax').
