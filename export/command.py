@@ -25,7 +25,7 @@ def export(
     system: SystemArgument,
     repository: Annotated[Path, typer.Option(help="The model repository that gets the next version.")],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="What `neurips16 train` left; none for a method without training.")
+        Path | None, typer.Option(help="A checkpoint of `neurips16 train`; none for a method without training.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -120,7 +120,7 @@ def evaluate(
     url: Annotated[str | None, typer.Option(help="Measure a server, HOST:PORT.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Measure a baseline of the system by its name.")] = None,
     version: Annotated[str, typer.Option(help="With --url: this version, not the server's choice.")] = "",
-    split: Annotated[str, typer.Option(help="test, or all.")] = "test",
+    split: Annotated[str, typer.Option(help="The part of the data set: test, or all.")] = "test",
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
 ) -> None:
     """Measure a system by its own metrics, the same for a checkpoint, an exported model, a server or a baseline.

@@ -22,7 +22,7 @@ class ModelControl(Enum):
 def serve(
     repository: Annotated[list[Path], typer.Argument(help="Model repositories: MODEL/VERSION/model.onnx in each.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Beyond loopback it wants --tls-cert and --tls-key.")
+        str, typer.Option(help="Address to listen on. Beyond loopback it needs --tls-cert and --tls-key.")
     ] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC service; 0: a free one.")] = 8001,
     http_port: Annotated[
@@ -30,8 +30,8 @@ def serve(
         typer.Option(
             min=0,
             max=65535,
-            help="Port of the HTTP service; 0: a free one. No HTTP unless it is given; all but the health wants the "
-            "admin token, as the header neurips16-admin.",
+            help="Port of the HTTP service; 0: a free one. HTTP is off unless it is given; all but the health "
+            "checks needs the admin token, in the header neurips16-admin.",
         ),
     ] = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the metrics; 0: a free one.")] = 8002,
@@ -57,7 +57,7 @@ def serve(
         bool,
         typer.Option(
             "--insecure-plaintext",
-            help="Serve beyond loopback without TLS: everybody on the way can read and change requests, answers and "
+            help="Serve beyond loopback without TLS: anybody on the network can read and change requests, answers and "
             "the admin token.",
         ),
     ] = False,
@@ -73,7 +73,7 @@ def serve(
         ModelControl,
         typer.Option(
             help="After the start: none keeps the models; poll loads what is new or has changed in the repositories; "
-            "explicit leaves loading and unloading to who has the admin token."
+            "explicit: whoever has the admin token loads and unloads."
         ),
     ] = ModelControl.NONE,
     versions: Annotated[
@@ -109,7 +109,7 @@ def serve(
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long the models may take to load.")] = 600.0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the server's whole log.")] = False,
 ) -> None:
     """Serve model repositories with Triton, until Ctrl-C or SIGTERM."""
     from neurips16.serving.errors import SecurityError
@@ -167,7 +167,7 @@ def sign(
 
 
 def doctor() -> None:
-    """Say what of serving is installed here, and whether it works."""
+    """Check what of serving is installed here, and whether it works."""
     from neurips16.serving.doctor import examine
 
     if not examine(typer.echo):

@@ -1,4 +1,4 @@
-"""What a picture file looks like to a model, whoever decodes it: one table for every room that has a decoder."""
+"""What a picture file looks like to a model, whoever decodes it: one table for every package that has a decoder."""
 
 from __future__ import annotations
 

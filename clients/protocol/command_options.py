@@ -44,7 +44,7 @@ _OPTIONS: dict[str, Any] = {
             "--tls-ca",
             metavar="PEM",
             envvar="NEURIPS16_TLS_CA",
-            help="Who may have signed its certificate.",
+            help="The authorities that may have signed its certificate.",
             show_default="this system's authorities",
             rich_help_panel=_PANEL,
         ),
@@ -74,7 +74,7 @@ _OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Server:
-    """The server that a command was told to ask."""
+    """The server that a command asks."""
 
     url: str | None = None
     tls_ca: str | None = None

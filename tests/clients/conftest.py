@@ -252,7 +252,7 @@ def server(_server):
 
 @pytest.fixture
 def client(server):
-    with Client(server.url, retry=Retry(attempts=4, initial_s=0.01, longest_s=0.02), timeout=Timeout(10, 10)) as client:
+    with Client(server.url, retry=Retry(attempts=4, initial_s=0.01, max_s=0.02), timeout=Timeout(10, 10)) as client:
         yield client
 
 

@@ -20,11 +20,11 @@ def classify_image(
         typer.Argument(metavar="IMAGE...", help="Files of any common format, folders, or - for stdin."),
     ],
     model: Annotated[str, typer.Option(metavar="NAME", help="The classifier; `neurips16 models` lists what there is.")],
-    top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the likeliest K only.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the K most probable only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each image.")] = False,
     max_image_bytes: MaxImageOption = None,
 ) -> None:
-    """Say what whole images show, by any model that classifies images.
+    """Classify whole images, with any model that classifies images.
 
     An image that cannot be used is named and the others are answered; the status is 1 then.
     """

@@ -24,10 +24,10 @@ def classify_sound(
         list[Path],
         typer.Argument(metavar="AUDIO...", help="Files (wav, flac, ogg, mp3, …), folders, or - for one on stdin."),
     ],
-    top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the likeliest K only.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for each file.")] = False,
+    top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the K most probable only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each file.")] = False,
     timeline: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Draw what is heard when, for a single file.")
+        Path | None, typer.Option(metavar="PNG", help="Draw the classes over time, for a single file.")
     ] = None,
     max_sound_seconds: Annotated[
         float | None,
@@ -38,7 +38,7 @@ def classify_sound(
         ),
     ] = None,
 ) -> None:
-    """Say what can be heard in sound files.
+    """Classify what can be heard in sound files.
 
     A file that cannot be used is named and the others are answered; the status is 1 then.
     """

@@ -29,7 +29,7 @@ def detect(
         Path | None, typer.Option("--draw", metavar="DIR", help="Also write each image with its boxes into DIR.")
     ] = None,
     min_score: Annotated[
-        float, typer.Option("--min-score", metavar="S", min=0.0, max=1.0, help="The threshold of the scores.")
+        float, typer.Option("--min-score", metavar="S", min=0.0, max=1.0, help="The score threshold.")
     ] = MIN_SCORE,
     max_image_bytes: MaxImageOption = None,
 ) -> None:
