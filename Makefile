@@ -31,6 +31,8 @@ format: $(VENV)/.dev ## Put the code into the project's form
 
 bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
 	@$(BIN)/python deploy/bench/premise_index.py
+	@$(BIN)/python deploy/bench/premise_index.py --premises 1000000 --sizes 257 --repeats 5
+	@$(BIN)/python deploy/bench/premise_build.py
 	@$(BIN)/python deploy/bench/premise_serving.py
 	@$(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py

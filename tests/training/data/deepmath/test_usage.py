@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import torch
 
@@ -27,6 +29,13 @@ def test_a_key_is_of_the_words_in_their_order():
     assert len(set(keys.tolist())) == 4
     assert keys[4] == 0
     assert _keys(max_words=1)[0] == _keys(["p"])[0]
+
+
+def test_the_factors_stay_as_they_are():
+    """Checkpoints and published models hold keys that were made with them."""
+    assert zlib.crc32(usage.KEY_FACTORS.astype("<i4").tobytes()) == 2406933613
+    words, most = (1 << 32) - 1, usage.KEY_FACTORS.astype(object).sum()
+    assert words * most < 1 << 63
 
 
 def test_listings_are_counted_by_key_and_may_be_left_out():
