@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -40,6 +40,8 @@ class ExportedModel:
     # Real inputs for the parity check, every free axis at two lengths; of a model that keeps state, lists of steps.
     cases: Sequence[Arrays | Sequence[Arrays]]
     fp16_weights: bool = False
+    # Real inputs that are not those of the metric, for `--precision int8`; None: the model is not quantised.
+    calibration: Callable[[], Iterable[Arrays]] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,18 @@ from neurips16.clients import Client
 from neurips16.clients.protocol.errors import ClientError
 from neurips16.export.errors import EvaluationError, ExportError, ParityError, PublishError, StationError
 from neurips16.export.graph.exporter import export_module
+from neurips16.export.graph.quantisation import FileModule, quantise
 from neurips16.export.incumbent import check_comparable, compare, newest_versions
 from neurips16.export.ops import library_path
-from neurips16.export.parity.check import check_parity
+from neurips16.export.parity.check import ONNX, check_parity
 from neurips16.export.parity.report import ParityReport
 from neurips16.export.provenance import EXPORT, data_fingerprint, export_facts
 from neurips16.export.publish import MODEL_FILE, publish, withdraw
 from neurips16.export.registry import ExportedModel, SystemExport, Target, find_export
 
 POLL_S = 0.2  # from one look at a server to the next
-PRECISIONS = ("fp32", "fp16")
+INT8 = "int8"
+PRECISIONS = ("fp32", "fp16", INT8)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def run_export(
             what fails there is taken back.
         inline: see `export_module`.
         opset: of the file; None takes the specification's.
-        precision: of the stored weights, one of `PRECISIONS`; None takes the system's own choice.
+        precision: one of `PRECISIONS`: of the stored weights, or int8, of the arithmetic too (see `quantise`); None
+            takes the system's own choice.
         dry_run: do all but publish.
         progress: is told what is done next, in a line.
 
@@ -122,6 +125,8 @@ def run_export(
     fingerprint = None if data is None else data_fingerprint(data)
     facts = export_facts(checkpoint, fingerprint, precision or "the system's own")
     models = [_as_asked(model, facts, opset, precision) for model in system.models(checkpoint, data)]
+    if precision == INT8:
+        _check_quantisable(models, data)
     newest = newest_versions(repository, models)
     if not replace_better:
         check_comparable(system, models, newest, data)
@@ -131,8 +136,14 @@ def run_export(
         reports = []
         for model, file in zip(models, files, strict=True):
             progress(f"{model.spec.name}: exporting, and comparing with torch on {len(model.cases)} cases")
-            reports.append(_export(model, file, inline=inline))
-            reports[-1].data = fingerprint
+            report = _export(model, file, inline=inline)
+            if precision == INT8:
+                progress(f"{model.spec.name}: quantising")
+                report = _quantise(model, file, report)
+            reports.append(dataclasses.replace(report, data=fingerprint))
+        if precision == INT8:  # whoever serves the file is to answer as the file does
+            modules = [FileModule(file, model.spec) for model, file in zip(models, files, strict=True)]
+            models = [dataclasses.replace(model, module=one) for model, one in zip(models, modules, strict=True)]
         if checkpoint is not None and (data is not None or not system.needs_data):
             progress(f"measuring {system.name}: the checkpoint")
             measure = partial(evaluate_target, system, data=data, split="test", options=system.quick_options)
@@ -217,6 +228,42 @@ def _export(model: ExportedModel, file: Path, *, inline: bool) -> ParityReport:
     export_module(model.module, model.example_inputs, model.spec, file, inline=inline, fp16_weights=model.fp16_weights)
     library = library_path() if model.spec.custom_ops else None
     return check_parity(model.spec, model.module, file, model.cases, op_library=library)
+
+
+def _check_quantisable(models: Sequence[ExportedModel], data: Path | None) -> None:
+    """Refuse what cannot be calibrated on real inputs, or whose loss nothing would bound.
+
+    Raises:
+        ExportError: the text says what lacks.
+    """
+    if data is None:
+        raise EvaluationError("int8 is calibrated and measured on real inputs: give --data FOLDER")
+    for model in models:
+        if model.calibration is None:
+            raise ExportError(f"{model.spec.name} has no calibration inputs: its system is not quantised")
+        if not model.spec.metrics:
+            raise ExportError(f"{model.spec.name} has no metric that would bound what int8 costs: it is not quantised")
+
+
+def _quantise(model: ExportedModel, file: Path, full: ParityReport) -> ParityReport:
+    """Quantise an exported file in its place.
+
+    Returns:
+        The report on it: how far the FP32 file and the quantised one lie from torch (the metric gates the latter, not a
+        tolerance), and whether our kernels answer as the file does without them.
+    """
+    assert model.calibration is not None
+    source = file.rename(file.with_name(f"fp32-{file.name}"))
+    quantise(source, file, model.spec, model.calibration())
+    source.unlink()
+    library = library_path() if model.spec.custom_ops else None
+    report = check_parity(model.spec, FileModule(file, model.spec), file, model.cases, op_library=library)
+    away = check_parity(model.spec, model.module, file, model.cases).runs[ONNX]
+    why = f"eight bits: gated by {', '.join(gate.name for gate in model.spec.metrics)}, not by a tolerance"
+    runs = {f"fp32 {run}": outputs for run, outputs in full.runs.items()}
+    runs[INT8] = {name: dataclasses.replace(one, rtol=0.0, atol=0.0, reason=why) for name, one in away.items()}
+    runs |= {f"{INT8} {run}": outputs for run, outputs in report.runs.items() if run != ONNX}
+    return dataclasses.replace(report, runs=runs, failures=[*full.failures, *report.failures])
 
 
 def _publish_all(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+import torch
+from onnx import TensorProto
 
 from neurips16.export import run_export as run_export_module
 from neurips16.export.command import export
-from neurips16.export.errors import EvaluationError, ParityError, PublishError, StationError
+from neurips16.export.errors import EvaluationError, ExportError, ParityError, PublishError, StationError
+from neurips16.export.graph.exporter import call_by_name
 from neurips16.export.registry import ExportedModel, SystemExport, Target
 from neurips16.export.run_export import run_export
+from neurips16.export.session import make_session
 from neurips16.export.spec import MetricGate, read_spec
 from neurips16.export.station import ServerStation, open_station
 
+OUTPUTS = ("embedding", "count", "density")
 GATE = MetricGate("error", 0.01, "rounding", lower_is_better=True)
 
 
@@ -27,7 +34,7 @@ def system(tiny, monkeypatch) -> SystemExport:
         spec = tiny.spec.__class__(
             **{**vars(tiny.spec), "metrics": (GATE,), "parameters": {"error": checkpoint.read_text()}}
         )
-        return [ExportedModel(spec, tiny.module, tiny.example, tiny.cases)]
+        return [ExportedModel(spec, tiny.module, tiny.example, tiny.cases, calibration=lambda: tiny.cases)]
 
     def evaluate(target: Target, data, split, options) -> dict[str, float]:
         if target.checkpoint is not None:
@@ -131,6 +138,49 @@ def test_provenance_is_inside_the_file(put, tmp_path) -> None:
     assert facts["commit"]
     assert facts["precision"] == "fp16"
     assert {entry.version for entry in onnx.load(path).opset_import if not entry.domain} == {21}
+
+
+def test_eight_bits_are_compared_with_torch_and_gated_by_the_metric(put, tmp_path, system, tiny) -> None:
+    (folder,) = put("0.1", precision="int8")
+    path = folder / "model.onnx"
+    weights = {weight.name: weight.data_type for weight in onnx.load(path).graph.initializer}
+    assert TensorProto.INT8 in weights.values()
+    assert read_spec(path).provenance["stored_weights"] == "INT8"
+    assert read_spec(path).provenance["export"]["precision"] == "int8"
+    text = tiny.cases[0]["text"]
+    whole = call_by_name(tiny.module, {"text": torch.tensor(text)}, OUTPUTS)["embedding"].detach().numpy()
+    (quantised,) = make_session(path).run(["embedding"], {"text": text})
+    away = np.abs(whole - quantised).max()
+    report = report_of(tmp_path, 1)
+    assert 0 < away <= report["runs"]["int8"]["embedding"]["max_abs"] < 0.1
+    assert report["runs"]["int8"]["embedding"]["reason"] == "eight bits: gated by error, not by a tolerance"
+    assert report["runs"]["fp32 onnx"]["embedding"]["max_abs"] < 1e-5
+
+
+def test_eight_bits_that_cost_more_than_the_gate_allows_are_not_published(put, tmp_path, system, monkeypatch) -> None:
+    def evaluate(target: Target, data, split, options) -> dict[str, float]:
+        if target.checkpoint is not None:
+            return {"error": 0.1}
+        return {"error": 0.12 if read_spec(target.model).provenance.get("stored_weights") == "INT8" else 0.1}
+
+    worse = dataclasses.replace(system, evaluate=evaluate)
+    monkeypatch.setattr(run_export_module, "find_export", lambda name: worse)
+    put("0.1")
+    with pytest.raises(ParityError, match=r"'error' is 0.12, torch has 0.1: a loss of 0.02, allowed is 0.01"):
+        put("0.1", precision="int8")
+    assert not (tmp_path / "models/tiny_encoder/2").exists()
+
+
+def test_eight_bits_need_real_inputs_and_a_metric(put, system, tiny, monkeypatch) -> None:
+    with pytest.raises(EvaluationError, match="calibrated and measured on real inputs: give --data"):
+        put("0.1", precision="int8", data=None, no_data=True)
+    (model,) = system.models(Path(__file__).with_name("conftest.py"), None)
+    for lacking, says in (({"calibration": None}, "no calibration inputs"), ({"spec": tiny.spec}, "no metric")):
+        lesser = dataclasses.replace(model, **lacking)
+        less = dataclasses.replace(system, models=lambda *_, lesser=lesser: [lesser])
+        monkeypatch.setattr(run_export_module, "find_export", lambda name, less=less: less)
+        with pytest.raises(ExportError, match=says):
+            put("0.1", precision="int8")
 
 
 def test_the_command_sums_up(put, tmp_path, capsys) -> None:
