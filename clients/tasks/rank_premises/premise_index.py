@@ -362,7 +362,7 @@ def _write_segment(path: Path, name: str, embeddings: np.ndarray, lines: list[by
     _sync_directory(path)
 
 
-def _write_file(path: Path, content: bytes | np.ndarray | dict[str, np.ndarray]) -> None:
+def _write_file(path: Path, content: bytes | np.ndarray | dict[str, Any]) -> None:
     """Bytes, an array, or several by name; on the disk when this returns."""
     with path.open("wb") as file:
         if isinstance(content, bytes):
