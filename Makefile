@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format docs stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format docs stub wheel sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,6 +31,8 @@ format: $(VENV)/.dev ## Put the code into the project's form
 
 bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
 	@$(BIN)/python deploy/bench/premise_index.py
+	@$(BIN)/python deploy/bench/premise_index.py --premises 1000000 --sizes 257 --repeats 5
+	@$(BIN)/python deploy/bench/premise_build.py
 	@$(BIN)/python deploy/bench/premise_serving.py
 	@$(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py
@@ -65,6 +67,15 @@ ops: $(VENV)/.dev ## Build the native libraries; a missing compiler or header is
 	@deploy/onnxruntime_headers.sh $(VENV)
 	@NEURIPS16_NATIVE=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/neurips16 doctor
+
+# pip builds what NEURIPS16_NATIVE=ON wants, auditwheel tells from what the libraries need which systems they run on.
+wheel: $(VENV)/.dev ## A wheel with the native libraries inside, which needs no compiler, in build/dist
+	@deploy/onnxruntime_headers.sh $(VENV)
+	@rm -rf build/wheel build/dist
+	@NEURIPS16_NATIVE=ON $(BIN)/pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w build/wheel .
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair --plat auto -w build/dist build/wheel/*.whl \
+		>build/wheel/auditwheel.log 2>&1 || { cat build/wheel/auditwheel.log; exit 1; }
+	@echo "==> $$(ls build/dist/*.whl)"
 
 # -s, or pytest keeps the sanitizers' report to itself.
 SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so

@@ -1,4 +1,4 @@
-"""`neurips16 serve` and `neurips16 doctor`."""
+"""`neurips16 serve`, `neurips16 sign` and `neurips16 doctor`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,22 @@ def serve(
             "explicit: whoever has the admin token loads and unloads."
         ),
     ] = ModelControl.NONE,
+    versions: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="How many of the newest versions of each model are served, 0 for all; a config.pbtxt of your own says "
+            "it itself.",
+        ),
+    ] = 1,
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve only models that were signed with this key's private one, by `neurips16 sign`, and are as they "
+            "were then. What an admin loads later, with files of the call's own, is the admin's.",
+            metavar=PEM,
+        ),
+    ] = None,
     allow_op_library: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +113,7 @@ def serve(
 ) -> None:
     """Serve model repositories with Triton, until Ctrl-C or SIGTERM."""
     from neurips16.serving.errors import SecurityError
+    from neurips16.serving.signature import read_public_key
     from neurips16.serving.triton.admin_token import given_token
     from neurips16.serving.triton.foreground import Service
     from neurips16.serving.triton.memory_limit import parse_size
@@ -127,10 +144,26 @@ def serve(
         model_control=model_control.value,
         memory_limit=limit,
         op_libraries=allow_op_library or [],
+        keep_versions=versions or None,
+        verify=None if verify is None else read_public_key(verify),
         timeout_s=timeout_s,
         verbose=verbose,
     )
     service.run()
+
+
+def sign(
+    repository: Annotated[Path, typer.Argument(help="The model repository.")],
+    key: Annotated[Path, typer.Option(help="The private key, Ed25519, unencrypted.", metavar=PEM)],
+) -> None:
+    """Sign every model of a repository as it is, for `neurips16 serve --verify`.
+
+    `openssl genpkey -algorithm ed25519 -out key.pem` makes a key, `openssl pkey -in key.pem -pubout -out public.pem`
+    its public part.
+    """
+    from neurips16.serving.signature import read_private_key, sign_repository
+
+    typer.echo(f"signed {', '.join(sign_repository(repository, read_private_key(key)))}")
 
 
 def doctor() -> None:

@@ -107,7 +107,7 @@ def test_a_flac_that_does_not_say_how_long_it_is(tmp_path, package, seconds):
     assert len(package[0](tmp_path / "x.flac")) == round(seconds * RATE)
 
 
-@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "RF64", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "RF64", "W64", "FLAC", "OGG", "MP3"])
 def test_half_a_file_is_not_taken_for_the_whole(tmp_path, package, kind):
     whole = vbr(noise(6)) if kind == "MP3" else saved(noise(6), kind)
     (tmp_path / "x.bin").write_bytes(whole[: len(whole) // 2])
@@ -135,7 +135,7 @@ def test_a_name_that_means_no_header(tmp_path, package):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    kind=st.sampled_from(["WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF"]),
+    kind=st.sampled_from(["WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF", "W64"]),
     changes=st.lists(st.tuples(st.integers(0, 120), st.binary(min_size=1, max_size=4)), max_size=4),
     end=st.integers(0, 3000),
 )
@@ -151,4 +151,4 @@ def test_a_damaged_header_raises_the_room_s_error_or_none(tmp_path, kind, change
             continue
 
 
-_SHORT = {kind: saved(noise(0.2), kind) for kind in ("WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF")}
+_SHORT = {kind: saved(noise(0.2), kind) for kind in ("WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF", "W64")}

@@ -169,6 +169,7 @@ def run_training(
             "callbacks": [every_epoch, _Latest(resume), *([] if terminal else [_EpochLines()])],
         },
     )
+    line.model.preset = preset
     if resume.exists():
         _log.warning("continuing from %s", resume)
     line.trainer.fit(line.model, line.datamodule, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)

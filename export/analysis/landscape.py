@@ -111,7 +111,7 @@ def _draw(weights: Any, x: Any, y: Any, point: Any, path: Path) -> None:
         lines.plot(steps, values, label=name if curvature is None else f"{name} ({curvature:.3g})")
     lines.axhline(point.least_loss, color="grey", ls=":", lw=1, label="global minimum")
     lines.plot(0, point.loss, "ko", ms=4)
-    lines.set_yscale("symlog", linthresh=max(10 * point.loss, 1e-3))
+    lines.set_ylim(min(0.0, point.least_loss), max(3 * point.loss, 4 * point.least_loss, 1e-3))
     lines.set(xlabel="distance from this point", ylabel="loss", title=f"{point.kind}, loss {point.loss:.4g}")
     lines.legend(frameon=False, fontsize=8)
     drawn = surface.contourf(steps, steps, np.log10(np.maximum(grid - point.least_loss, 1e-12) + 1e-6), 24)

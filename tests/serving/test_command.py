@@ -129,6 +129,20 @@ def test_a_server_that_ends_by_itself_is_started_again(serving):
     assert not server.is_running()
 
 
+def test_threads_follow_a_containers_quota(needs_triton, repository, half_a_core):
+    joined = f'echo $$ > {half_a_core}/cgroup.procs; exec "$@"'
+    start = ["sh", "-c", joined, "sh", *command("serve", str(repository), *FREE, "--verbose")]
+    with subprocess.Popen(start, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if " ready: " in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert "a pool of 1 threads for all models" in "".join(lines)
+
+
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=120, env={**os.environ, **environment}

@@ -81,7 +81,7 @@ def read_table(path: Path, column: str | None) -> np.ndarray:
         if column not in table.column_names:
             raise InvalidInputError(f"{path} has no column {column!r}; it has: {', '.join(table.column_names)}")
         return np.array(table[column].to_pylist(), np.float64)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError, KeyError, TypeError) as error:  # Arrow's derive from these
         raise InvalidInputError(f"{path} cannot be read as a table of numbers: {error}") from error
 
 

@@ -210,6 +210,11 @@ def _ranked(
             f"the conjecture is longer than the {ranking.max_length} {ranking.unit} that the model reads, its end was "
             f"cut off"
         )
+    if ranking.unlike_training:
+        _note(
+            f"the model saw nothing like the conjecture: it knows {ranking.known_share:.0%} of its symbols, so the "
+            "ranking goes by the symbols that premises share with it"
+        )
     if premises:
         _note_truncation(ranking.truncated, f"{ranking.max_length} {ranking.unit}", premises)
     elif ranking.truncated and index is None:
