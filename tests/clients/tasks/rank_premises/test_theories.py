@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
+
+from neurips16.clients.tasks.rank_premises.statements import read_conjecture, read_premises
 
 pytest.importorskip("onnxruntime", reason="needs the serving extra")
 MODELS = Path(__file__).parents[4] / "serving/models"
@@ -97,14 +100,18 @@ def test_nearly_all_needed_premises_are_among_the_first_three(local):
     assert sum(found) >= sum(len(case.values[2]) for case in CASES) - 1
 
 
-def test_a_conjecture_unlike_anything_in_training_is_said_to_be_so(local):
-    strange = local.rank_premises("glorp(zig,zag)=>frobs(zag)", list(FAMILY.values()))
-    assert strange.known_share == 0
-    assert strange.unlike_training
-    mizar = local.rank_premises("![A]:(r1_tarski(A,k1_xboole_0)=>A=k1_xboole_0)", list(FAMILY.values()))
-    assert mizar.known_share == pytest.approx(1)
-    assert not mizar.unlike_training
-    assert local.rank_premises("glorp(zig)", list(FAMILY.values()), method="neighbours").known_share is None
+@pytest.mark.data
+def test_the_demos_theorems_have_their_premises_among_the_first_five(local, real_deepmath, tmp_path):
+    path = Path(__file__).parents[4] / "deploy/demo/real_data.py"
+    spec = importlib.util.spec_from_file_location("demo_data", path)
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    shown = list(demo.real_data_lines(real_deepmath.parents[1], tmp_path, ["premise_encoder"]))[:3]
+    assert len(shown) == 3
+    for remark, (_, _, conjecture, _, premises, *_) in shown:
+        needed = set(remark.split("uses ")[1].split(", "))
+        ranking = local.rank_premises(read_conjecture(Path(conjecture)), read_premises(Path(premises)), top_k=5)
+        assert needed <= {one.name for one in ranking}, remark
 
 
 def _first(local, theory, goal):
