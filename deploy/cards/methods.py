@@ -149,8 +149,8 @@ def simhash(card: Path) -> str:
             "β was not tuned and bits were not swept. MountainCar has a task and no record here; Atari games were not",
             "run, and the autoencoder's hash was tested and not used in a run.",
             "",
-            "`simhash` ships. `simhash_counts` is exported beside it and does not ship: its 6 MiB of tables travel with",
-            "every step, and the client counts codes exactly by itself.",
+            "`simhash` ships. `simhash_counts` is exported beside it and does not ship: its 6 MiB of tables travel",
+            "with every step, and the client counts codes exactly by itself.",
             "",
             "![curves](exploration.png)",
         ]
@@ -199,8 +199,8 @@ def hdqn(card: Path) -> str:
             "episodes with 5 % exploration after learning, by seed: "
             + "; ".join(f"{name} {', '.join(shares)}" for name, shares in _solved(card).items())
             + ".",
-            "The aim of 0.95 is missed, and its networks do not ship. Its critic judges each replayed step by every goal,",
-            "which the paper's does not; patience, steps and episode length were chosen after a look at seed 0, whose",
+            "The aim of 0.95 is missed, and its networks do not ship. Its critic judges each replayed step by every",
+            "goal, which the paper's does not; patience, steps and episode length were chosen after a look at seed 0, whose",
             "run of 24,000 steps solved nothing. Montezuma's Revenge is not here.",
             "",
             "![curves and goals](chain.png)",
