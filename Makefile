@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format docs stub sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
+.PHONY: demo test lint format docs stub wheel sanitize bench bench-peers soak fuzz lock audit sbom image-digests ops gpu-check clean help
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -17,7 +17,7 @@ lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@mkdir -p build/types/neurips16
-	@for room in training export serving clients; do ln -sfn $(CURDIR)/$$room build/types/neurips16/$$room; done
+	@for package in training export serving clients; do ln -sfn $(CURDIR)/$$package build/types/neurips16/$$package; done
 	@MYPYPATH=build/types $(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
 
 stub: $(VENV)/.dev ## Write clients/calls.pyi, the clients' methods as editors see them, from the tasks' manifests
@@ -31,6 +31,8 @@ format: $(VENV)/.dev ## Put the code into the project's form
 
 bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
 	@$(BIN)/python deploy/bench/premise_index.py
+	@$(BIN)/python deploy/bench/premise_index.py --premises 1000000 --sizes 257 --repeats 5
+	@$(BIN)/python deploy/bench/premise_build.py
 	@$(BIN)/python deploy/bench/premise_serving.py
 	@$(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py
@@ -65,6 +67,15 @@ ops: $(VENV)/.dev ## Build the native libraries; a missing compiler or header is
 	@deploy/onnxruntime_headers.sh $(VENV)
 	@NEURIPS16_NATIVE=ON $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/neurips16 doctor
+
+# pip builds what NEURIPS16_NATIVE=ON wants, auditwheel tells from what the libraries need which systems they run on.
+wheel: $(VENV)/.dev ## A wheel with the native libraries inside, which needs no compiler, in build/dist
+	@deploy/onnxruntime_headers.sh $(VENV)
+	@rm -rf build/wheel build/dist
+	@NEURIPS16_NATIVE=ON $(BIN)/pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w build/wheel .
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair --plat auto -w build/dist build/wheel/*.whl \
+		>build/wheel/auditwheel.log 2>&1 || { cat build/wheel/auditwheel.log; exit 1; }
+	@echo "==> $$(ls build/dist/*.whl)"
 
 # -s, or pytest keeps the sanitizers' report to itself.
 SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so

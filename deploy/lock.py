@@ -10,6 +10,9 @@ fits; to raise one, change its line there, or name it with ``--upgrade``. Writte
   Linux, whatever its Python, which is what `deploy/setup.sh` installs (``--require-hashes``).
 
 Hashes are those that the package index states over its verified connection. pip holds every download against them.
+
+Packages in ``FILES_ONLY`` are locked without what they require. ``nvidia-pytriton`` asks for NumPy 1 for its own
+Python code; of it `neurips16 serve` takes the server's program and libraries, and imports nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +23,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 from pypi_simple import NoSuchProjectError, PyPISimple
@@ -39,6 +43,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 LOCKS = {extra: ROOT / f"requirements/{extra}.txt" for extra in ("dev", "demo")}
 HEAD = "# The exact versions that CI proves (Python 3.11, x86-64 Linux). Written by `make lock`"
 CONNECTIONS = 8
+FILES_ONLY = {"nvidia-pytriton"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,20 @@ class Pin:
     hashes: frozenset[str]  # SHA-256 of the file that pip took
 
 
+def requirements(extra: str) -> list[Requirement]:
+    """What the project, with an extra, and the extras that it names, requires of others."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = [Requirement(one) for one in project["dependencies"]]
+    extras = [extra]
+    for name in extras:  # grows meanwhile
+        for one in map(Requirement, project["optional-dependencies"][name]):
+            if one.name == project["name"]:
+                extras += sorted(one.extras - set(extras))
+            else:
+                found.append(one)
+    return found
+
+
 def resolve(extra: str, constraints: Path) -> list[Pin]:
     """What pip would install for an extra, and to build the wheel, on this machine.
 
@@ -57,21 +76,29 @@ def resolve(extra: str, constraints: Path) -> list[Pin]:
         subprocess.CalledProcessError: pip cannot; it has said why.
     """
     builders = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    wanted = requirements(extra)
+    bare = [str(one) for one in wanted if canonicalize_name(one.name) in FILES_ONLY]
+    whole = [str(one) for one in wanted if canonicalize_name(one.name) not in FILES_ONLY]
+    pins = pip_would_install([*builders, *whole], constraints)
+    if bare:
+        pins += pip_would_install(["--no-deps", *bare], constraints)
+    return sorted(pins, key=lambda pin: canonicalize_name(pin.name))
+
+
+def pip_would_install(arguments: Sequence[str], constraints: Path) -> list[Pin]:
+    """What `pip install` with these arguments would bring to an empty environment."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
         command += ["--ignore-installed", "--report", str(report), "-c", str(constraints)]
-        subprocess.run([*command, *builders, f"{ROOT}[{extra}]"], check=True)
+        subprocess.run([*command, *arguments], check=True)
         installed = json.loads(report.read_text())["install"]
     pins = []
     for entry in installed:
-        archive = entry["download_info"].get("archive_info")
-        if archive is not None:  # the project itself is a folder
-            meta = entry["metadata"]
-            hashes = archive.get("hashes") or {}
-            version = Version(meta["version"]).public
-            pins.append(Pin(meta["name"], version, frozenset([hashes["sha256"]] if "sha256" in hashes else [])))
-    return sorted(pins, key=lambda pin: canonicalize_name(pin.name))
+        meta, hashes = entry["metadata"], entry["download_info"]["archive_info"].get("hashes") or {}
+        version = Version(meta["version"]).public
+        pins.append(Pin(meta["name"], version, frozenset([hashes["sha256"]] if "sha256" in hashes else [])))
+    return pins
 
 
 def fits(filename: str, version: str) -> bool:

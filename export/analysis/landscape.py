@@ -23,7 +23,7 @@ def landscape(
         Path | None, typer.Option(metavar="FILE", help="Draw the loss along the extreme eigenvectors (.png, .svg).")
     ] = None,
     tolerance: Annotated[float, typer.Option(help="What counts as zero, relative to the size of the data.")] = 1e-7,
-    seed: Annotated[int, typer.Option(min=0, help="Of drawn weights, and of the directions tried.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of random weights, and of the directions tried.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """At a minimum or at a saddle, how far from the best, and is there a way down? For deep linear networks."""

@@ -50,3 +50,9 @@ def suspects(activities: Iterable[Activity]) -> list[Activity]:
     """Those that may have caused the crash: who crashed, or else everything that ran."""
     listed = list(activities)
     return [one for one in listed if one.crashed] or listed
+
+
+def at_work(activities: Iterable[Activity]) -> str:
+    """What may have caused the crash, as the end of a sentence; nothing where nothing ran."""
+    doing = ", ".join(map(str, suspects(activities)))
+    return f", at {doing}" if doing else ""

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -17,11 +20,18 @@ class LoadedModel:
         name: the model's.
         config: its configuration, as the server completed it.
         files: the folder of the files that came with the call, None where they are the repository's.
+        noted: whether our backend wrote it down; else the server was asked.
     """
 
     name: str
     config: Mapping[str, Any]
     files: Path | None
+    noted: bool = True
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> LoadedModel:
+        """A model that is not our backend's, of the configuration that the server told."""
+        return cls(config.name, MessageToDict(config, preserving_proto_field_name=True), None, noted=False)
 
     def call_parameters(self) -> tuple[str, dict[str, bytes]]:
         """The configuration and the files of a load call that brings it back."""
@@ -53,6 +63,6 @@ def differing(loaded: Iterable[LoadedModel], configs: Mapping[str, Mapping[str, 
 
     Args:
         loaded: what there was.
-        configs: the configuration of each model as it is loaded from the repository now.
+        configs: the configuration that each model had when it was loaded from the repository.
     """
     return [one for one in loaded if one.files is not None or configs.get(one.name) != one.config]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from neurips16.serving.triton.in_flight import Activity, suspects
 
@@ -43,3 +45,9 @@ class Quarantine:
         """Forget what a model did: it has changed, or somebody asked for it by name."""
         self._blame.pop(model, None)
         self._reasons.pop(model, None)
+
+
+def write_quarantined(models: Mapping[str, str], path: Path) -> None:
+    """Write the models that the backend is to refuse, and why, into the file that it reads (``quarantine.h``)."""
+    reasons = {model: f"in quarantine, {reason}; loading it by name brings it back" for model, reason in models.items()}
+    path.write_text(json.dumps(reasons))

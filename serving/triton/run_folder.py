@@ -5,6 +5,7 @@
     client-ca.pem           what the server trusts, where clients must show certificates
     in-flight               what runs at this moment: read after a crash
     loaded/                 what the server has loaded, with the configurations and files that an admin sent
+    quarantined.json        the models that a server that starts is not to load, and why
     lock                    held by the process that made the folder: one that nobody holds is left over
 
 Nothing in it outlives the server.
@@ -56,7 +57,9 @@ class RunFolder:
             made = cls(folder, lock)
             made.renew()
         except OSError as error:
-            raise ServerFailedError(f"cannot make a folder in {tempfile.gettempdir()}: {error}") from error
+            raise ServerFailedError(
+                f"cannot make a folder in {tempfile.gettempdir()}: {error.strerror or error}; set TMPDIR to another"
+            ) from error
         return made
 
     @property
@@ -68,6 +71,11 @@ class RunFolder:
     def loaded(self) -> Path:
         """The folder in which the backend says what is loaded."""
         return self.folder / "loaded"
+
+    @property
+    def quarantined(self) -> Path:
+        """The file in which the backend reads which models it has to refuse."""
+        return self.folder / "quarantined.json"
 
     def renew(self) -> None:
         """Empty what the backend writes, for a server that is about to start."""

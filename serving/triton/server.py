@@ -5,34 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
+from neurips16.serving.repository import CONFIG_FILE
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
-from neurips16.serving.triton.admin_token import check_token, make_token, restrictions, save_token
-from neurips16.serving.triton.admission import admit
-from neurips16.serving.triton.in_flight import Activity, read_activities, suspects
-from neurips16.serving.triton.installation import (
-    cuda_folders,
-    find_backend,
-    find_onnxruntime,
-    find_ops_library,
-    find_preload,
-    find_triton,
-    gpu_usable,
-)
+from neurips16.serving.triton.admin_token import check_token, make_token, save_token
+from neurips16.serving.triton.admission import admit, admit_again
+from neurips16.serving.triton.in_flight import Activity, at_work, read_activities
+from neurips16.serving.triton.installation import gpu_usable
 from neurips16.serving.triton.keeper import ServerKeeper
+from neurips16.serving.triton.launch import STOP_S, Installation, Launch
 from neurips16.serving.triton.loaded_models import LoadedModel, differing, read_loaded
 from neurips16.serving.triton.log import ServerLog
 from neurips16.serving.triton.management_client import ControlError, ModelState, ServerControl
 from neurips16.serving.triton.memory_limit import limit_memory
-from neurips16.serving.triton.process import STANDS_FOR, ServerProcess
-from neurips16.serving.triton.repositories import check_repository, explain
-from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
-from neurips16.serving.triton.run_folder import RunFolder, server_environment
+from neurips16.serving.triton.process import ServerProcess
+from neurips16.serving.triton.quarantine import write_quarantined
+from neurips16.serving.triton.repositories import assumed, check_repository, explain
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller
+from neurips16.serving.triton.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from neurips16.serving.triton.tls import ControlAccess, ServerTLS
@@ -41,8 +36,6 @@ logger = logging.getLogger("neurips16.serving.triton.server")
 
 MODEL_CONTROLS = ("none", "explicit", "poll")
 READY_TIMEOUT_S = 120.0
-DRAIN_S = 10  # how long the server waits for the requests in hand when it is stopped
-STOP_S = 30.0  # after this it is killed
 POLL_S = 0.05
 
 
@@ -125,11 +118,9 @@ class TritonServer:
         self._verbose = verbose
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
-        self._gpu = False
-        self._log = ServerLog()
-        self._command: list[str] = []  # without the models
-        self._environment: dict[str, str] = {}
-        self._preload = Path()
+        self._own_configs: dict[str, Mapping[str, Any]] = {}  # of models as they were loaded from the repository
+        self._log = ServerLog(load_failures=model_control == "explicit")
+        self._start_with: Launch | None = None
         self._folder: RunFolder | None = None
         self._process: ServerProcess | None = None
         self._access: ControlAccess | None = None
@@ -160,6 +151,11 @@ class TritonServer:
     def http_url(self) -> str:
         """Where clients reach the HTTP service, as HOST:PORT."""
         return self._address("HTTP")
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are read, as HOST:PORT."""
+        return self._address("metrics")
 
     @property
     def models(self) -> set[str]:
@@ -193,7 +189,7 @@ class TritonServer:
         """
         if self._process is not None:
             raise RuntimeError("this server was started already: stop() it first")
-        binary, backend, runtime, self._preload = find_triton(), find_backend(), find_onnxruntime(), find_preload()
+        installation, gpu = Installation.find(), gpu_usable()
         for repository in self.repositories:
             check_repository(repository)
         for model in self._models or []:
@@ -205,16 +201,22 @@ class TritonServer:
             self._access = ControlAccess(self._tls)
         self.ports = claim_ports(self.hosts, self.ports)
         self._found = admit(self.repositories, self._models, self._before_load)
-        self._gpu = gpu_usable()
+        if not gpu:
+            self._log.leave_out_gpu_chatter()
         self._folder = RunFolder.create()
         self.admin_token_file = save_token(self.admin_token, self._folder.folder)
-        self._command = [str(binary.executable), *self._arguments(self._folder, backend, runtime)]
-        folders = [binary.libraries, *(cuda_folders() if self._gpu else [])]
-        self._environment = {**server_environment(folders), **restrictions(self.admin_token)}
-        if not self._gpu:
-            # KIND_AUTO then means the CPU, and KIND_GPU is refused, as on a machine without a GPU.
-            self._environment["CUDA_VISIBLE_DEVICES"] = ""
-            self._log.leave_out_gpu_chatter()
+        self._start_with = Launch(
+            installation,
+            self._folder,
+            self.repositories,
+            self.hosts,
+            self.ports,
+            self.admin_token,
+            tls_arguments=[] if self._access is None else self._access.arguments(self._folder.folder),
+            op_libraries=self._op_libraries,
+            gpu=gpu,
+            verbose=self._verbose,
+        )
         try:
             self._launch(folder.name for folder in self._found)
         except ServerFailedError:
@@ -239,6 +241,8 @@ class TritonServer:
         for entry in failed:
             logger.error("left out: %s", explain(entry))
         self._wanted = wanted
+        self._note_own(wanted)
+        self._say_assumed()
         self._follow_repository(self._found)
         self._keeper = ServerKeeper(self, folder)
         self._keeper.start()
@@ -296,11 +300,10 @@ class TritonServer:
         if process.poll() is None:
             return None
         activities = read_activities(folder.in_flight)
-        doing = ", ".join(map(str, suspects(activities)))
-        return f"Triton ended by itself with status {process.poll()}{f', at {doing}' if doing else ''}", activities
+        return f"Triton ended by itself with status {process.poll()}{at_work(activities)}", activities
 
-    def loaded_models(self) -> tuple[dict[str, LoadedModel], set[str]]:
-        """What is loaded: the backend's own records, and the names of the models that are ready without one.
+    def loaded_models(self) -> dict[str, LoadedModel]:
+        """What is loaded: as our backend wrote it down, and after that what other backends have (ensembles, say).
 
         Raises:
             ControlError: the server does not answer.
@@ -310,15 +313,20 @@ class TritonServer:
         before = read_loaded(folder.loaded)
         ready = {entry.model for entry in self._control.index() if entry.ready}
         noted = read_loaded(folder.loaded)
-        return noted, ready - before.keys() - noted.keys()  # a record may go, or come, meanwhile
+        others = sorted(ready - before.keys() - noted.keys())  # a record may go, or come, meanwhile
+        return noted | {name: LoadedModel.of(self._control.config(name)) for name in others}
 
-    def replace(self, names: set[str], loaded: Sequence[LoadedModel], without: Mapping[str, str]) -> None:
+    def replace(self, loaded: Mapping[str, LoadedModel], without: Mapping[str, str]) -> None:
         """Start a server in the place of one that has ended.
 
+        What an admin had loaded with a configuration or files of the call's own is not loaded from the repository, not
+        even for a moment: it comes back as it was, or is not ready. (The parts of an ensemble are, for a moment: Triton
+        loads them with it from there.)
+
         Args:
-            names: the models that the ended one had loaded.
-            loaded: their configurations and files.
-            without: the models that are not to be loaded.
+            loaded: what the ended one had loaded.
+            without: the models that are refused at this start, and why. Once it is over, whoever loads one by its name
+                has it back.
 
         Raises:
             ServingError: it could not be started, or ended again.
@@ -330,40 +338,54 @@ class TritonServer:
         if self._control is not None:
             self._control.close()
         folder.renew()
-        found = look(self.repositories, self._models if self._model_control == "poll" else None)
+        admins = {model.name: model for model in differing(loaded.values(), self._own_configs)}
+        models = self._models if self._model_control == "poll" else loaded.keys() | without.keys()
+        found, refused = admit_again(self.repositories, models, self._before_load)
         known = {model.name for model in found}
-        if self._model_control == "poll":
-            names = known
-        names = names - without.keys()
+        names = (known | admins.keys() if self._model_control == "poll" else set(loaded)) - without.keys()
         claim_ports(self.hosts, self.ports)
-        self._launch(names & known)
+        write_quarantined(without, folder.quarantined)
+        # Those that are refused are asked for, too: then the server's index says why they are missing.
+        self._launch(((names - admins.keys()) | without.keys()) & known)
         self._wait_live(READY_TIMEOUT_S, None)
+        folder.quarantined.unlink()
         for entry in self._index():
-            if entry.model in names and not entry.ready:
+            if entry.model in names - admins.keys() and not entry.ready:
                 logger.error("%s", explain(entry))
-        self._bring_back([model for model in loaded if model.name in names], folder)
+        self._note_own(names & known - admins.keys())
+        # A refused folder is not loaded under a configuration of the call's own either; files of its own need none.
+        self._bring_back(m for m in admins.values() if m.name in names and (m.files or m.name not in refused))
         self._wanted = names
         self._follow_repository(found)
 
-    def _bring_back(self, loaded: Sequence[LoadedModel], folder: RunFolder) -> None:
+    def _bring_back(self, loaded: Iterable[LoadedModel]) -> None:
         """Load again what an admin had loaded with a configuration or files of the call's own."""
         assert self._control is not None
-        configs = {name: model.config for name, model in read_loaded(folder.loaded).items()}
-        for model in differing(loaded, configs):
+        # Ensembles first: to load one takes the files of a call from its parts.
+        for model in sorted(loaded, key=lambda model: model.noted):
             try:
                 self._control.load(model.name, *model.call_parameters())
             except ControlError as error:
-                logger.error("model %r is not what was loaded before: %s", model.name, error)
+                logger.error("model %r cannot be loaded again as it was, and is not served: %s", model.name, error)
+
+    def _note_own(self, names: Collection[str]) -> None:
+        """Note the configurations of models that have just been loaded from the repository, to know an admin's by."""
+        try:
+            self._own_configs |= {
+                name: model.config for name, model in self.loaded_models().items() if name in names and not model.files
+            }
+        except ControlError as error:
+            raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
 
     def _launch(self, models: Iterable[str]) -> None:
-        # By name, and not as "*", which would take hidden folders for models.
-        command = [*self._command, *(f"--load-model={name}" for name in sorted(set(models)))]
-        self._process = ServerProcess(command, self._environment, self._preload, STOP_S, self._log.feed)
+        assert self._start_with is not None
+        self._process = self._start_with.process(models, self._log.feed)
         try:
             self._process.start()
         except OSError as error:
             self._process = None
-            raise ServerFailedError(f"{command[0]} could not be started: {error}") from error
+            executable = self._start_with.installation.executable
+            raise ServerFailedError(f"{executable} could not be started: {error}") from error
         if self._memory_limit is not None:
             limit_memory(self._process.pid, self._memory_limit)
 
@@ -377,10 +399,9 @@ class TritonServer:
             self._control.live() and all(accepts(self.hosts[name], port) for name, port in self.ports.items() if port)
         ):
             if process.poll() is not None:
-                doing = ", ".join(map(str, suspects(read_activities(folder.in_flight))))
+                doing = at_work(read_activities(folder.in_flight))
                 raise ServerFailedError(
-                    f"Triton ended with status {process.poll()} before it was ready"
-                    f"{f', at {doing}' if doing else ''}{self._last_words()}"
+                    f"Triton ended with status {process.poll()} before it was ready{doing}{self._last_words()}"
                 )
             if time.monotonic() > deadline:
                 raise ServerFailedError(f"Triton was not ready after {timeout_s:g} s{self._last_words()}")
@@ -396,13 +417,29 @@ class TritonServer:
         except ControlError as error:
             raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
 
+    def _say_assumed(self) -> None:
+        assert self._control is not None
+        for model in self._found:
+            if model.name in self.models and not (model / CONFIG_FILE).is_file():
+                try:
+                    logger.info("%s", assumed(self._control.config(model.name)))
+                except ControlError as error:
+                    logger.warning("what was assumed of model %r is not known: %s", model.name, error)
+
     def _follow_repository(self, found: dict[Path, Fingerprint]) -> None:
         if self._model_control != "poll":
             return
         assert self._control is not None
         assert self._wanted is not None
         self._poller = RepositoryPoller(
-            self.repositories, self._models, found, self._control, self._wanted, self._before_load, self._poll_s
+            self.repositories,
+            self._models,
+            found,
+            self._control,
+            self._wanted,
+            self._before_load,
+            lambda name: self._note_own([name]),
+            self._poll_s,
         )
         self._poller.start()
 
@@ -417,41 +454,6 @@ class TritonServer:
             raise RuntimeError(f"this server has no {service} service")
         host = reachable_host(self.hosts[service])
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    def _arguments(self, folder: RunFolder, backend: Path, runtime: Path) -> list[str]:
-        """The command line of `tritonserver`, without the models to load."""
-        settings: dict[str, object] = {"library": runtime, "in-flight": folder.in_flight, "loaded": folder.loaded}
-        ops_library = find_ops_library()
-        if ops_library is not None:
-            settings["ops-library"] = ops_library
-        if self._op_libraries:
-            settings["allow-op-libraries"] = ":".join(self._op_libraries)
-        arguments = [f"--model-repository={repository}" for repository in self.repositories]
-        arguments += [
-            f"--backend-directory={backend.parents[1]}",
-            *(f"--backend-config=onnxruntime,{name}={value}" for name, value in settings.items()),
-            # A model that fails must not end the server before it was asked for the reason.
-            "--model-control-mode=explicit",
-            "--exit-on-error=false",
-            f"--exit-timeout-secs={DRAIN_S}",
-            f"--log-verbose={self._verbose}",
-            f"--grpc-address={self.hosts['gRPC']}",
-            f"--grpc-port={self.ports['gRPC']}",
-        ]
-        arguments += [f"{STANDS_FOR}{variable}" for variable in restrictions(self.admin_token)]
-        if self._access is not None:
-            arguments += self._access.arguments(folder.folder)
-        if self.ports["HTTP"] is None:
-            arguments.append("--allow-http=false")
-        else:
-            arguments += [f"--http-address={self.hosts['HTTP']}", f"--http-port={self.ports['HTTP']}"]
-        if self.ports["metrics"] is None:
-            arguments.append("--allow-metrics=false")
-        else:
-            arguments += [f"--metrics-address={self.hosts['metrics']}", f"--metrics-port={self.ports['metrics']}"]
-        if not self._gpu:
-            arguments += ["--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0"]
-        return arguments
 
     def _last_words(self) -> str:
         lines = self._log.tail(3, level=logging.ERROR) or self._log.tail(3)

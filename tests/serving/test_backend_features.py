@@ -13,7 +13,7 @@ import psutil
 import pytest
 import tritonclient.grpc as grpc_client
 from onnx import helper, numpy_helper
-from serving_tools import ONE, X_TO_Y, infer, make_model, put, tensor, times
+from serving_tools import ONE, X_TO_Y, eventually, infer, lookup, make_model, put, tensor, times
 from tritonclient.utils import InferenceServerException, shared_memory
 
 from neurips16.serving import TritonServer
@@ -89,6 +89,20 @@ def cut() -> onnx.ModelProto:
     )
 
 
+def rows_of() -> onnx.ModelProto:
+    """x in as many rows and columns as are asked for; ONNX Runtime fails where its values do not make so many."""
+    nodes = [
+        helper.make_node("Squeeze", ["shape", "zero"], ["target"]),
+        helper.make_node("Reshape", ["x", "target"], ["y"]),
+    ]
+    return make_model(
+        nodes,
+        [tensor("x", "FP32", ["N", "L"]), tensor("shape", "INT64", [1, 2])],
+        [tensor("y", "FP32", ["N", "L"])],
+        [numpy_helper.from_array(np.int64([0]), "zero")],
+    )
+
+
 def unsplittable() -> onnx.ModelProto:
     """All values below one another: as many rows as there are values, not as there are in the batch."""
     return make_model(
@@ -147,6 +161,12 @@ def fill(repository: Path) -> None:
     )
     count = 'input { name: "count" data_type: TYPE_INT64 dims: 1 }'
     put(repository, "cut", f"max_batch_size: 8 {X_TO_Y} {count} {ONE}", cut())
+    free = X_TO_Y.replace("dims: -1", "dims: [ -1, -1 ]")
+    put(
+        repository, "rows_of", f'{free} input {{ name: "shape" data_type: TYPE_INT64 dims: [ 1, 2 ] }} {ONE}', rows_of()
+    )
+    free_value = X_TO_Y.replace('"x" data_type: TYPE_FP32', '"index" data_type: TYPE_INT64').replace('"y"', '"value"')
+    put(repository, "lookup", f"max_batch_size: 8 {free_value} {ONE}", lookup())
     put(repository, "misnamed", f"max_batch_size: 8 {X_TO_Y} {ONE}", misnamed())
     rows = X_TO_Y.removesuffix("-1 }") + "1 }"
     put(repository, "unsplittable", f"max_batch_size: 8 {BATCHING} {rows} {ONE}", unsplittable())
@@ -287,6 +307,40 @@ def test_a_shape_that_differs_for_once_wants_another_try(serving):
     assert caught.value.status() == "StatusCode.UNAVAILABLE"
     np.testing.assert_array_equal(ask(5), x[:, :5])
     np.testing.assert_array_equal(ask(x.size), x)
+
+
+@pytest.mark.parametrize(
+    ("model", "good", "bad", "words", "status"),
+    [
+        (
+            "rows_of",
+            {"x": np.zeros((1, 1 << 15), np.float32), "shape": np.array([[1, 1 << 15]])},
+            {"x": np.zeros((1, 1 << 15), np.float32), "shape": np.array([[3, 5]])},
+            "running Reshape node",
+            "INTERNAL",
+        ),
+        (
+            "lookup",
+            {"index": np.zeros((1, 1 << 15), np.int64)},
+            {"index": np.full((1, 1 << 15), 11)},
+            "running Gather node",
+            "INVALID_ARGUMENT",
+        ),
+    ],
+)
+def test_a_request_that_fails_where_outputs_are_written_in_place_is_logged_once(
+    serving, said, model, good, bad, words, status
+):
+    _, client = serving
+    for _ in range(2):  # what has been seen once is trusted, and written in place
+        infer(client, model, good)
+    before = len(said)
+    with pytest.raises(InferenceServerException, match=words) as caught:
+        infer(client, model, bad)
+    assert caught.value.status() == f"StatusCode.{status}"
+    infer(client, model, good)
+    assert eventually(lambda: any(words in line for line in said[before:]))
+    assert len([line for line in said[before:] if words in line]) == 1
 
 
 def test_requests_that_cannot_be_told_apart_run_one_by_one(serving):

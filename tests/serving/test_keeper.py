@@ -8,6 +8,7 @@ from neurips16.serving.errors import PortTakenError
 from neurips16.serving.triton import keeper as keeper_module
 from neurips16.serving.triton.in_flight import Activity
 from neurips16.serving.triton.keeper import LONGEST_DELAY_S, MAX_FAILED_STARTS, ServerKeeper, delay
+from neurips16.serving.triton.loaded_models import LoadedModel
 from neurips16.serving.triton.run_folder import RunFolder
 
 
@@ -27,16 +28,16 @@ class Ending:
         return "Triton ended by itself with status -6", activities
 
     def loaded_models(self):
-        return {}, {"m", "bad"}
+        return {name: LoadedModel(name, {}, None, noted=False) for name in ("m", "bad")}
 
-    def replace(self, names, loaded, without) -> None:
+    def replace(self, loaded, without) -> None:
         if self._fails:
             self._fails -= 1
             raise PortTakenError("somebody has the port")
         self._ends -= 1
         self.folder.renew()
-        self.replaced.append(names - without.keys())
-        self.models = names - without.keys()
+        self.models = loaded.keys() - without.keys()
+        self.replaced.append(self.models)
 
 
 @pytest.fixture
@@ -75,6 +76,14 @@ def test_a_server_that_ends_is_started_again_ever_later_and_for_ever(keep):
 def test_a_model_that_ended_it_three_times_is_left_out(keep):
     _, server, _ = keep(ends=4, culprit="bad")
     assert server.replaced == [{"m", "bad"}, {"m", "bad"}, {"m"}, {"m"}]
+
+
+def test_one_in_quarantine_that_was_loaded_and_crashes_at_once_counts_from_the_beginning(keep, monkeypatch):
+    records = iter([{}, {}, {}, {"bad": LoadedModel("bad", {}, None)}])  # of the server that ended, each time
+    monkeypatch.setattr(ServerKeeper, "_take_records", lambda self: next(records))
+    keeper, server, _ = keep(ends=4, culprit="bad")
+    assert server.replaced == [{"m", "bad"}, {"m", "bad"}, {"m"}, {"m", "bad"}]
+    assert not keeper.quarantine.models
 
 
 def test_a_start_that_fails_is_tried_again(keep):

@@ -17,9 +17,11 @@ PIXELS = 24  # of a cell of the picture
 def play(
     server: Server,
     environment: Annotated[str, typer.Argument(metavar="ENV", help="As Gymnasium names it: neurips16/Chain-v0.")],
-    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    gif: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="Show the first episode.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the environment.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to play.")] = 10,
+    gif: Annotated[
+        Path | None, typer.Option(metavar="FILE.gif", help="Write the first episode as an animation.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the environment.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, one for each episode.")
     ] = False,

@@ -39,6 +39,8 @@ BackendOptions BackendOptions::from(const Json& config) {
       options.in_flight = value;
     } else if (name == "loaded") {
       options.loaded = value;
+    } else if (name == "quarantined") {
+      options.quarantined = value;
     } else if (name == "intra_op_thread_count") {
       options.intra_op_threads = count(name, value);
     } else if (name == "inter_op_thread_count") {
@@ -49,8 +51,8 @@ BackendOptions BackendOptions::from(const Json& config) {
       options.default_max_batch_size = count(name, value);
     } else if (std::find(kOfTriton.begin(), kOfTriton.end(), name) == kOfTriton.end()) {
       refuse("--backend-config=onnxruntime," + name +
-             " is unknown: library, ops-library, allow-op-libraries, in-flight, loaded, intra_op_thread_count, "
-             "inter_op_thread_count, enable-global-threadpool, default-max-batch-size");
+             " is unknown: library, ops-library, allow-op-libraries, in-flight, loaded, quarantined, "
+             "intra_op_thread_count, inter_op_thread_count, enable-global-threadpool, default-max-batch-size");
     }
   }
   return options;

@@ -11,6 +11,8 @@ namespace {
 // Below this, what writing in place saves is not worth the certainty that it needs.
 constexpr std::uint64_t kWorthwhileBytes = 64 << 10;
 
+constexpr int kSessionsLogLevel = -1;  // ONNX Runtime's word for a run that logs as its session does
+
 Device device_of(TRITONBACKEND_ModelInstance* handle) {
   TRITONSERVER_InstanceGroupKind kind = TRITONSERVER_INSTANCEGROUPKIND_CPU;
   std::int32_t id = 0;
@@ -142,15 +144,19 @@ std::vector<Output> Instance::compute(Group group, const std::vector<FedTensor>&
   } catch (const Ort::Exception&) {
     if (in_place.empty()) throw;
   }
-  // Either the request is at fault, or, for once, an output has another shape than it always had.
+  // Either the request is at fault, or, for once, an output has another shape than it always had: both have the same
+  // error code. A second run tells; what it would log was logged.
   writes_in_place_ = false;
   in_place.clear();
+  run_options_.SetRunLogSeverityLevel(ORT_LOGGING_LEVEL_FATAL);
   try {
     bind_and_run(group, fed, in_place);
   } catch (const Ort::Exception&) {
+    run_options_.SetRunLogSeverityLevel(kSessionsLogLevel);
     writes_in_place_ = true;
     throw;
   }
+  run_options_.SetRunLogSeverityLevel(kSessionsLogLevel);
   // What was given a place in the response cannot be taken out of it.
   throw Error(TRITONSERVER_ERROR_UNAVAILABLE,
               "an output has not the shape that the file's names of axes promise; sent again, the request is answered");

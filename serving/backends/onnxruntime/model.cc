@@ -9,6 +9,7 @@
 #include "in_flight.h"
 #include "log.h"
 #include "model_file.h"
+#include "quarantine.h"
 
 namespace neurips16 {
 namespace {
@@ -47,6 +48,7 @@ Model::Model(Backend& backend, TRITONBACKEND_Model* handle) : backend_(backend),
   const char* text = nullptr;
   check(TRITONBACKEND_ModelName(handle, &text));
   name_ = text;
+  refuse_quarantined(backend.options().quarantined, name_);
   check(TRITONBACKEND_ModelVersion(handle, &version_));
   TRITONBACKEND_ArtifactType kind = TRITONBACKEND_ARTIFACT_FILESYSTEM;
   check(TRITONBACKEND_ModelRepository(handle, &kind, &text));
