@@ -200,8 +200,8 @@ def hdqn(card: Path) -> str:
             + "; ".join(f"{name} {', '.join(shares)}" for name, shares in _solved(card).items())
             + ".",
             "The aim of 0.95 is missed, and its networks do not ship. Its critic judges each replayed step by every",
-            "goal, which the paper's does not; patience, steps and episode length were chosen after a look at seed 0, whose",
-            "run of 24,000 steps solved nothing. Montezuma's Revenge is not here.",
+            "goal, which the paper's does not; patience, steps and episode length were chosen after a look at seed 0,",
+            "whose run of 24,000 steps solved nothing. Montezuma's Revenge is not here.",
             "",
             "![curves and goals](chain.png)",
         ]
