@@ -16,6 +16,7 @@ from neurips16.clients.tasks.draw_states.calls import DrawnStates
 from neurips16.clients.tasks.generate.calls import ImageCodes, PreferredInput
 from neurips16.clients.tasks.linear_landscape.calls import LinearLandscape
 from neurips16.clients.tasks.novelty.calls import Novelty
+from neurips16.clients.tasks.play.calls import Policy
 from neurips16.clients.tasks.rank_premises.calls import Method, PremiseRanking
 from neurips16.clients.tasks.rank_premises.premise_index import PremiseIndex
 from neurips16.clients.tasks.rank_premises.statements import Statement
@@ -256,6 +257,15 @@ class TaskCalls:
         Raises:
             InvalidInputError: the states are no finite table, or too wide, or there are no such codes.
             UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    def policy(self, system: str = "hdqn", *, timeout_s: float | None = None) -> Policy:
+        """A policy of the models ``SYSTEM_meta`` and ``SYSTEM_controller`` of the server.
+
+        Raises:
+            InvalidInputError: of no such system is a policy known.
+            UnexpectedReplyError: the server's models do not say what they play, or not the same.
         """
         ...
 
@@ -589,6 +599,15 @@ class AsyncTaskCalls:
         Raises:
             InvalidInputError: the states are no finite table, or too wide, or there are no such codes.
             UnexpectedReplyError: the server's model is another.
+        """
+        ...
+
+    async def policy(self, system: str = "hdqn", *, timeout_s: float | None = None) -> Policy:
+        """A policy of the models ``SYSTEM_meta`` and ``SYSTEM_controller`` of the server.
+
+        Raises:
+            InvalidInputError: of no such system is a policy known.
+            UnexpectedReplyError: the server's models do not say what they play, or not the same.
         """
         ...
 

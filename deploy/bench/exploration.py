@@ -1,9 +1,10 @@
-"""Does counting states help where rewards are sparse? TRPO on MountainCar with and without the bonus of SimHash.
+r"""Does counting states help where rewards are sparse? TRPO with and without the bonus of SimHash.
 
-    python deploy/bench/exploration.py --steps 60000 --seeds 5 --bits 32 --beta 0,0.05 --output exploration.json
+    python deploy/bench/exploration.py --task mountain-car --steps 50000 --seeds 5 --bits 32 --beta 0,0.1 \
+        --output exploration.jsonl
 
-The task is rllab's: MountainCarContinuous whose only reward is 1 at the goal. One line for each run goes to the file
-as soon as the run is done; runs that it has already are not done again.
+One line for each run goes to the file as soon as the run is done; runs that it has already are not done again, so that
+a sweep that was stopped goes on by the same command.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import json
 import time
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 import torch
 from sb3_contrib import TRPO
@@ -23,86 +23,82 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from neurips16.training.systems.simhash.bonus import CountBonus
 from neurips16.training.systems.simhash.counting import ExactCounts
 from neurips16.training.systems.simhash.hashing import SimHash
+from neurips16.training.systems.simhash.tasks import TASKS
 
-BATCH, ENVIRONMENTS, LONGEST = 5000, 4, 500
-CENTRE, SCALE = np.array([-0.3, 0.0]), np.array([0.9, 0.07])  # of position and speed
-
-
-class Sparse(gymnasium.Wrapper):
-    """Rewards reaching the goal with 1, and nothing else."""
-
-    def step(self, action):
-        """One step; the environment's own reward is left out."""
-        observation, _, terminated, truncated, info = self.env.step(action)
-        return observation, float(terminated), terminated, truncated, info
+BATCH, ENVIRONMENTS = 5000, 10
 
 
-class Solved(BaseCallback):
-    """The share of episodes, batch by batch, that reached the goal."""
+class Returns(BaseCallback):
+    """The mean extrinsic return of the episodes that ended in each batch."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares: list[float] = []
+        self.batches: list[float] = []
+        self._running = np.zeros(ENVIRONMENTS)
         self._ended: list[float] = []
 
     def _on_step(self) -> bool:
-        for done, info in zip(self.locals["dones"], self.locals["infos"], strict=True):
+        for i, (done, info) in enumerate(zip(self.locals["dones"], self.locals["infos"], strict=True)):
+            self._running[i] += info["extrinsic"]
             if done:
-                self._ended.append(info["extrinsic"])
+                self._ended.append(float(self._running[i]))
+                self._running[i] = 0
         return True
 
     def _on_rollout_end(self) -> None:
-        self.shares.append(float(np.mean(self._ended)) if self._ended else 0.0)
+        self.batches.append(float(np.mean(self._ended)) if self._ended else 0.0)
         self._ended = []
 
 
 def lifted(observations: np.ndarray) -> np.ndarray:
-    """Position and speed in [-1, 1], and a 1: codes then see how far a state is out, not its direction alone."""
-    scaled = (observations - CENTRE) / SCALE
-    return np.concatenate([scaled, np.full((len(scaled), 1), 0.5)], 1)
+    """Observations and a constant: codes then see how far a state is out, not its direction alone."""
+    return np.concatenate([observations, np.full((len(observations), 1), 0.5)], 1)
 
 
-def run(bits: int, beta: float, seed: int, steps: int) -> dict:
-    """One run; what it was, the shares of solved episodes by batch, and how many codes were seen."""
-    start = time.perf_counter()
+def run(task: str, bits: int, beta: float, seed: int, steps: int) -> dict:
+    """One run; what it was, the mean returns by batch, and how many codes were seen."""
+    start = time.process_time()
     torch.set_num_threads(1)
-    make = lambda: Sparse(gymnasium.make("MountainCarContinuous-v0", max_episode_steps=LONGEST))  # noqa: E731
-    counts = ExactCounts()
-    env = CountBonus(DummyVecEnv([make] * ENVIRONMENTS), SimHash(3, bits, seed), counts, beta, lifted)
+    counts, venv = ExactCounts(), DummyVecEnv([TASKS[task]] * ENVIRONMENTS)
+    features = venv.observation_space.shape[0] + 1
+    env = CountBonus(venv, SimHash(features, bits, seed), counts, beta, lifted)
     env.seed(seed)
     policy = {"net_arch": [32], "activation_fn": torch.nn.Tanh}
     model = TRPO(
         "MlpPolicy", env, n_steps=BATCH // ENVIRONMENTS, batch_size=BATCH // 10, gamma=0.99, gae_lambda=1.0,
         target_kl=0.01, policy_kwargs=policy, seed=seed, device="cpu",
     )  # fmt: skip
-    solved = Solved()
-    model.learn(steps, callback=solved)
+    returns = Returns()
+    model.learn(steps, callback=returns)
     return {
-        "bits": bits, "beta": beta, "seed": seed, "steps": steps, "shares": solved.shares, "codes": len(counts),
-        "extrinsic": env.extrinsic, "intrinsic": env.intrinsic, "seconds": time.perf_counter() - start,
+        "task": task, "bits": bits, "beta": beta, "seed": seed, "steps": steps, "returns": returns.batches,
+        "codes": len(counts), "extrinsic": env.extrinsic, "intrinsic": env.intrinsic,
+        "cpu_s": round(time.process_time() - start, 1),
     }  # fmt: skip
 
 
 def main() -> None:
     """Run what is not run yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--task", choices=sorted(TASKS), default="mountain-car")
+    parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--bits", default="32", help="with commas")
-    parser.add_argument("--beta", default="0,0.05", help="with commas")
-    parser.add_argument("--output", type=Path, default=Path("exploration.json"))
+    parser.add_argument("--beta", default="0,0.1", help="with commas")
+    parser.add_argument("--output", type=Path, default=Path("exploration.jsonl"))
     arguments = parser.parse_args()
     done = [json.loads(line) for line in arguments.output.read_text().splitlines()] if arguments.output.exists() else []
     for seed in range(arguments.seeds):
         for bits in map(int, arguments.bits.split(",")):
             for beta in map(float, arguments.beta.split(",")):
-                asked = {"bits": bits, "beta": beta, "seed": seed, "steps": arguments.steps}
+                asked = {"task": arguments.task, "bits": bits, "beta": beta, "seed": seed, "steps": arguments.steps}
                 if any(all(one[k] == v for k, v in asked.items()) for one in done):
                     continue
                 done.append(run(**asked))
                 with arguments.output.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
-                print(asked, "last batch:", done[-1]["shares"][-1], f"{done[-1]['seconds']:.0f} s", flush=True)  # noqa: T201
+                returns = done[-1]["returns"]
+                print(asked, "first and last:", returns[0], returns[-1], f"{done[-1]['cpu_s']} s", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -7,7 +7,12 @@ TASK = Task(
     summary="plays an environment by goals",
     group="Decisions",
     models=("hdqn_meta", "hdqn_controller"),
-    calls={"choose_goals": "calls:choose_goals", "choose_actions": "calls:choose_actions"},
+    calls={
+        "choose_goals": "calls:choose_goals",
+        "choose_actions": "calls:choose_actions",
+        "policy": "calls:policy",
+    },
     command={"play": "command:play"},
+    tab={"play": "page:TAB"},
     examples=("play neurips16/Chain-v0 --episodes 5 --gif {output}/chain.gif",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,26 +39,51 @@ def choose_actions(observations: np.ndarray, goals: np.ndarray) -> Operation[np.
     return _best(answer, "action_values", CONTROLLER)
 
 
+@dataclass
 class Policy:
     """Acts in one episode at a time; the goal of the session is kept here, not on the server.
 
-    Args:
-        client: any of the clients.
+    Its methods are operations, which any of the clients performs: ``client.run(policy.act(observation))``.
+
+    Attributes:
+        environment: what it has learnt to play, by Gymnasium's name.
+        goal: what it is after; None before the first act of an episode.
     """
 
-    def __init__(self, client: Any):
-        self._client = client
-        self.goal: int | None = None
+    environment: str
+    goal: int | None = None
 
     def reset(self) -> None:
         """Begin an episode: a goal is to be chosen."""
         self.goal = None
 
-    def act(self, observation: int) -> int:
-        """The next action; where the goal is reached, or there is none yet, one is chosen first."""
+    def act(self, observation: int) -> Operation[int]:
+        """The next action; where the goal is reached, or there is none yet, one is chosen first.
+
+        Raises:
+            InvalidInputError: the observation is no whole number.
+            UnexpectedReplyError: the server's model is another.
+        """
         if self.goal is None or self.goal == observation:
-            self.goal = int(self._client.choose_goals([observation])[0])
-        return int(self._client.choose_actions([observation], [self.goal])[0])
+            self.goal = int((yield from choose_goals(np.array([observation])))[0])
+        return int((yield from choose_actions(np.array([observation]), np.array([self.goal])))[0])
+
+
+def policy(system: str = "hdqn") -> Operation[Policy]:
+    """A policy of the models ``SYSTEM_meta`` and ``SYSTEM_controller`` of the server.
+
+    Raises:
+        InvalidInputError: of no such system is a policy known.
+        UnexpectedReplyError: the server's models do not say what they play, or not the same.
+    """
+    if system != "hdqn":
+        raise InvalidInputError(f"the systems with a policy are hdqn, got {system!r}")
+    configs = yield (messages.model_config(name) for name in (META, CONTROLLER))
+    environments = {config.parameters.get("environment") for config in configs}
+    (environment,) = environments if len(environments) == 1 else (None,)
+    if environment is None:
+        raise UnexpectedReplyError(f"the models {META!r} and {CONTROLLER!r} do not name one environment")
+    return Policy(environment)
 
 
 def _column(values: Any, name: str) -> np.ndarray:

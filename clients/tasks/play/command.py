@@ -30,31 +30,17 @@ def play(
     from neurips16.clients.media.picture_grid import write_animation
     from neurips16.clients.protocol.errors import InvalidInputError
     from neurips16.clients.tables import print_table
-    from neurips16.clients.tasks.play.calls import META, Policy
-    from neurips16.clients.tasks.play.episodes import make_environment
+    from neurips16.clients.tasks.play.episodes import make_environment, play_episodes
 
     with server.client() as client:
-        learnt = client.model_config(META).parameters.get("environment")
-        if environment != learnt:
-            raise InvalidInputError(f"the server's models play {learnt}, not {environment}")
-        env = make_environment(environment)
-        policy = Policy(client)
+        policy = client.policy()
+        if environment != policy.environment:
+            raise InvalidInputError(f"the server's models play {policy.environment}, not {environment}")
         played: list[dict[str, Any]] = []
-        for episode in range(episodes):
-            observation, _ = env.reset(seed=seed if episode == 0 else None)
-            policy.reset()
-            frames, goals, gained, steps, ended = [env.render()], [], 0.0, 0, False
-            while not ended:
-                before = policy.goal
-                action = policy.act(int(observation))
-                if policy.goal != before:
-                    goals.append(policy.goal)
-                observation, reward, terminated, truncated, _ = env.step(action)
-                ended, gained, steps = terminated or truncated, gained + float(reward), steps + 1
-                frames.append(env.render())
-            played.append({"episode": episode, "return": gained, "steps": steps, "goals": goals})
-            if episode == 0 and gif is not None:
-                write_animation(gif, frames, scale=PIXELS)
+        for number, one in enumerate(play_episodes(client, policy, make_environment(environment), episodes, seed)):
+            played.append({"episode": number, "return": one.gained, "steps": one.steps, "goals": one.goals})
+            if number == 0 and gif is not None:
+                write_animation(gif, one.frames, scale=PIXELS)
     if as_json:
         for one in played:
             typer.echo(json.dumps(one))

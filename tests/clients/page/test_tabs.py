@@ -234,6 +234,7 @@ def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     assert [value for _, value in units] == [2, 3, 4, 5]
     assert [title for _, title, _ in page.pages[1:]] == [
         "Novelty",
+        "Play",
         "Image classes",
         "Objects",
         "Statement vectors",
@@ -246,7 +247,7 @@ def test_the_controls_offer_what_the_server_takes(artist, models, monkeypatch):
     first = {block.page for block in page.blocks.values() if isinstance(block, (type(shown[0][2]),))}
     assert len(first) == len(page.pages)
     missing = [text for *_, one in shown if "has not loaded" in (text := str(getattr(one, "value", "")))]
-    assert all("simhash" in text for text in missing)  # the one model that this server has not
+    assert all("simhash" in text or "hdqn_meta" in text for text in missing)  # which this server has not
     assert len([one for kind, _, one in shown if kind == "Dataset"]) == 4
 
 
@@ -255,7 +256,7 @@ def test_a_task_without_its_model_says_so(artist, models, monkeypatch):
     present = [*loaded("rfcn"), ModelStatus("infogan", "1", ready=False, reason="unloaded")]
     monkeypatch.setattr(artist, "models", lambda: present)
     said = [str(getattr(block, "value", "")) for block in built(artist).blocks.values()]
-    assert sum("has not loaded" in text for text in said) == 7
+    assert sum("has not loaded" in text for text in said) == 8
     assert any("localhost:1 has not loaded infogan, which this needs" in text for text in said)
     both = PREMISES.missing(Setup(artist, frozenset({"premise_ranker"}), Path(), None))
     assert "has not loaded premise_encoder, which this needs: serve a repository" in both
