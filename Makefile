@@ -17,7 +17,7 @@ lint: $(VENV)/.dev ## Style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@mkdir -p build/types/neurips16
-	@for room in training export serving clients; do ln -sfn $(CURDIR)/$$room build/types/neurips16/$$room; done
+	@for package in training export serving clients; do ln -sfn $(CURDIR)/$$package build/types/neurips16/$$package; done
 	@MYPYPATH=build/types $(BIN)/mypy -p neurips16.clients -p neurips16.export -p neurips16.serving -p neurips16.training
 
 stub: $(VENV)/.dev ## Write clients/calls.pyi, the clients' methods as editors see them, from the tasks' manifests
@@ -31,6 +31,8 @@ format: $(VENV)/.dev ## Put the code into the project's form
 
 bench: $(VENV)/.dev ## Measure: ranking against an index, and the server beside ONNX Runtime in process
 	@$(BIN)/python deploy/bench/premise_index.py
+	@$(BIN)/python deploy/bench/premise_index.py --premises 1000000 --sizes 257 --repeats 5
+	@$(BIN)/python deploy/bench/premise_build.py
 	@$(BIN)/python deploy/bench/premise_serving.py
 	@$(BIN)/python deploy/bench/sound_classifier.py
 	@$(BIN)/python deploy/bench/ps_roi_pool.py

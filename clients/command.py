@@ -1,7 +1,7 @@
 """The `neurips16` command: finds its sub-commands, runs one, and turns its errors into one line.
 
 Sub-commands are those of the tasks (see `neurips16.clients.tasks`) and the entry points of the group
-``neurips16.commands``, where each room has its own; only the one that is asked for is imported. A sub-command is a
+``neurips16.commands``, where each package has its own; only the one that is asked for is imported. A sub-command is a
 function with typer annotations, or a `typer.Typer` of several; an attribute ``context_settings`` on a function is
 handed to click. An exception that has an ``exit_status`` is meant for the user: its text is printed without a
 traceback.
@@ -128,8 +128,8 @@ _root.__doc__ = _SUMMARY
 
 
 def _remedy(module: str) -> str:
-    room = module.split(".")[1] if module.startswith("neurips16.") else None
-    return f"pip install 'neurips16[{room}]'" if room else f"install what {module} needs"
+    package = module.split(".")[1] if module.startswith("neurips16.") else None
+    return f"pip install 'neurips16[{package}]'" if package else f"install what {module} needs"
 
 
 def _fail(message: str, *, status: int) -> None:

@@ -1,7 +1,7 @@
 """Models in this process: a client's operations answered from a model repository's ONNX files, as a server would.
 
 `LocalClient` takes the place of `Client` where a server would only be in the way, as on the machines of a batch job.
-It is given the same messages and gives the same answers, so every operation of this room works with it unchanged; what
+It is given the same messages and gives the same answers, so every operation works with it unchanged; what
 a server's configuration tells is read from the specification inside the file. The states of models that keep some are
 held here, from a sequence's first request to its last, as a server holds them.
 """

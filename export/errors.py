@@ -1,4 +1,4 @@
-"""The exceptions of this room.
+"""The exceptions of this package.
 
     ExportError                     something about an exported model is wrong
     ├── SpecError (ValueError)      a specification contradicts itself, or a file carries none

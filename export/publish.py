@@ -1,30 +1,26 @@
 """A checked model becomes the next version of a model repository, all at once or not at all.
 
-    <parent>/.<repository>.publish-<token>/    written here first, and synced to the disk
-    <repository>/<model>/<n+1>/                and renamed to here: model.onnx and parity.json
+    <repository>/<model>/<n+1>/              model.onnx and parity.json, staged and renamed (see `export/staging.py`)
+    <repository>/<model>/.highest_version    written before a version is taken away
 
-The staging folder lies beside the repository, not in it, so that a server that scans the repository never sees half a
-model. A rename does not replace a version that is there, so publishers at the same time each get a number of their own.
-What a killed publisher left behind is removed by the next one.
+A rename does not replace a version that is there, so publishers at the same time each get a number of their own; and a
+number that was taken away is never given to other content, since clients and logs may still name it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from neurips16.export.errors import PublishError
 from neurips16.export.parity.report import ParityReport, file_sha256
 from neurips16.export.spec import ModelSpec, read_spec
+from neurips16.export.staging import locked, rename, staging, sync
 
 MODEL_FILE = "model.onnx"
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+HIGHEST = ".highest_version"  # hidden: a server takes it for no part of the model
 
 
 def publish(staged: str | Path, repository: str | Path, spec: ModelSpec, report: ParityReport) -> Path:
@@ -51,10 +47,49 @@ def publish(staged: str | Path, repository: str | Path, spec: ModelSpec, report:
         raise PublishError(f"{staged} says that it is {found!r}, not {spec.name!r}: publish it under its own name")
     try:
         repository.mkdir(exist_ok=True)
-        with _staging(repository) as staging:
-            return _put(staged, staging, repository / spec.name, report)
+        with staging(repository) as folder:
+            version_dir = make_version(folder)
+            shutil.copyfile(staged, version_dir / MODEL_FILE)
+            report.save(version_dir)
+            return put(version_dir, repository / spec.name)
     except OSError as error:
         raise PublishError(f"cannot publish {spec.name} into {repository}: {error}") from error
+
+
+def make_version(folder: Path) -> Path:
+    """An empty version folder in a staging folder, for `put`."""
+    version_dir = folder / "model" / "1"
+    version_dir.mkdir(parents=True)
+    return version_dir
+
+
+def put(version_dir: Path, model_dir: Path) -> Path:
+    """Move a staged version folder, alone in its parent, into a repository under the next number."""
+    for path in (*version_dir.iterdir(), version_dir, version_dir.parent):
+        sync(path)
+    if rename(version_dir.parent, model_dir):  # a new model: its folder appears with its first version in it
+        return model_dir / version_dir.name
+    while True:
+        target = model_dir / str(max([highest(model_dir), *versions(model_dir)]) + 1)
+        if rename(version_dir, target):
+            return target
+
+
+def withdraw(version_dir: Path) -> None:
+    """Take a version out of its repository, all at once; its number is not given again.
+
+    Raises:
+        PublishError: it is not there, or the repository cannot be written.
+    """
+    model_dir = version_dir.parent
+    try:
+        with staging(model_dir.parent) as folder:
+            with locked(model_dir):
+                _keep_highest(model_dir, max([highest(model_dir), *versions(model_dir)]))
+            rename(version_dir, folder / version_dir.name)
+            sync(model_dir)
+    except OSError as error:
+        raise PublishError(f"cannot take {version_dir} away: {error}") from error
 
 
 def versions(model_dir: str | Path) -> list[int]:
@@ -66,83 +101,24 @@ def versions(model_dir: str | Path) -> list[int]:
     return sorted(int(p.name) for p in model_dir.iterdir() if p.name.isdecimal() and p.name[0] != "0" and p.is_dir())
 
 
-def _put(staged: Path, staging: Path, model_dir: Path, report: ParityReport) -> Path:
-    version_dir = staging / "model" / "1"
-    version_dir.mkdir(parents=True)
-    shutil.copyfile(staged, version_dir / MODEL_FILE)
-    report.save(version_dir)
-    for path in (*version_dir.iterdir(), version_dir, version_dir.parent):
-        _sync(path)
-    if _rename(version_dir.parent, model_dir):  # a new model: its folder appears with its first version in it
-        return model_dir / "1"
-    while True:
-        target = model_dir / str(max(versions(model_dir), default=0) + 1)
-        if _rename(version_dir, target):
-            return target
-
-
-def _rename(source: Path, target: Path) -> bool:
-    """Move a folder; False when the target is there already (and has something in it)."""
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno in _TAKEN:
-            return False
-        if error.errno == errno.EXDEV:
-            raise PublishError(
-                f"{target.parent} is on another file system than the folder that it lies in, where the model is "
-                f"written first: make the repository a folder of the mounted one"
-            ) from error
-        raise
-    _sync(target.parent)
-    return True
-
-
-@contextlib.contextmanager
-def _staging(repository: Path) -> Iterator[Path]:
-    """A locked folder beside ``repository``; what dead publishers left is removed first."""
-    prefix = f".{repository.name}.publish-"
-    staging = repository.parent / f"{prefix}{secrets.token_hex(8)}"
-    with contextlib.ExitStack() as stack:
-        # One publisher at a time sweeps and makes its folder, else a folder could be swept before it is locked.
-        with _locked(repository):
-            for leftover in repository.parent.glob(f"{prefix}*"):
-                _remove_if_dead(leftover)
-            staging.mkdir()  # not tempfile.mkdtemp: the server's user must be able to read what is moved from here
-            stack.enter_context(_locked(staging))
-        stack.callback(shutil.rmtree, staging)
-        yield staging
-
-
-def _remove_if_dead(leftover: Path) -> None:
-    try:
-        with _locked(leftover, wait=False):
-            shutil.rmtree(leftover)
-    except BlockingIOError:
-        return  # its publisher lives
-    except FileNotFoundError:
-        return  # its publisher has just finished
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a folder; the system releases it when the process dies.
+def highest(model_dir: Path) -> int:
+    """The highest number that a version had which was taken away; 0 where none was.
 
     Raises:
-        BlockingIOError: another process holds it, and ``wait`` is false.
+        PublishError: it cannot be read.
     """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    path = model_dir / HIGHEST
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(handle)
+        return int(path.read_text())
+    except FileNotFoundError:
+        return 0
+    except ValueError as error:
+        raise PublishError(f"{path} holds no number: write the highest version that there was into it") from error
 
 
-def _sync(path: Path) -> None:
-    """Force a file's content, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _keep_highest(model_dir: Path, number: int) -> None:
+    aside = model_dir / f"{HIGHEST}.{secrets.token_hex(4)}"
+    aside.write_text(f"{number}\n")
+    sync(aside)
+    os.replace(aside, model_dir / HIGHEST)
+    sync(model_dir)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -40,6 +40,8 @@ class ExportedModel:
     # Real inputs for the parity check, every free axis at two lengths; of a model that keeps state, lists of steps.
     cases: Sequence[Arrays | Sequence[Arrays]]
     fp16_weights: bool = False
+    # Real inputs that are not those of the metric, for `--precision int8`; None: the model is not quantised.
+    calibration: Callable[[], Iterable[Arrays]] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Target:
     model: Path | None = None  # an ONNX file
     url: str | None = None  # a server, HOST:PORT
     baseline: str | None = None  # a method without a network, by its name in the system
+    version: str = ""  # of a server's models; empty: the server's choice
 
     def __post_init__(self) -> None:
         given = [name for name in ("checkpoint", "model", "url", "baseline") if getattr(self, name) is not None]
@@ -57,6 +60,10 @@ class Target:
             raise EvaluationError(
                 "name one of a checkpoint, a model file, a server's URL and a baseline, "
                 f"got {', '.join(given) or 'none'}"
+            )
+        if self.version and self.url is None:
+            raise EvaluationError(
+                f"version {self.version!r} is asked of a server: give --url with it, or name its file"
             )
 
 

@@ -2,7 +2,7 @@
 
 A `ModelSpec` travels inside the exported file (JSON in ``metadata_props``), so `model.onnx` alone is enough to write
 its Triton configuration, to check it and to describe it to a client. This module is free of torch and of onnxruntime:
-it is the only one that `neurips16.serving` takes from this room. A file may come from anybody, so every part checks
+it is the only one that `neurips16.serving` takes from this package. A file may come from anybody, so every part checks
 itself: its types, its bounds (``export/limits.py``) and that its names can do nothing but name.
 """
 

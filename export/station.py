@@ -256,7 +256,7 @@ def open_station(
         path, spec = model_file(target.model, system, name)
         return FileStation(path, spec, op_library=op_library, threads=0)
     if target.url is not None:
-        return ServerStation(target.url, name)
+        return ServerStation(target.url, name, target.version)
     raise EvaluationError(f"{system} has no baseline {target.baseline!r}: name a checkpoint, a model or a server")
 
 

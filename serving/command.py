@@ -1,4 +1,4 @@
-"""`neurips16 serve` and `neurips16 doctor`."""
+"""`neurips16 serve`, `neurips16 sign` and `neurips16 doctor`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ModelControl(Enum):
 def serve(
     repository: Annotated[list[Path], typer.Argument(help="Model repositories: MODEL/VERSION/model.onnx in each.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Beyond loopback it wants --tls-cert and --tls-key.")
+        str, typer.Option(help="Address to listen on. Beyond loopback it needs --tls-cert and --tls-key.")
     ] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC service; 0: a free one.")] = 8001,
     http_port: Annotated[
@@ -30,8 +30,8 @@ def serve(
         typer.Option(
             min=0,
             max=65535,
-            help="Port of the HTTP service; 0: a free one. No HTTP unless it is given; all but the health wants the "
-            "admin token, as the header neurips16-admin.",
+            help="Port of the HTTP service; 0: a free one. HTTP is off unless it is given; all but the health "
+            "checks needs the admin token, in the header neurips16-admin.",
         ),
     ] = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the metrics; 0: a free one.")] = 8002,
@@ -57,7 +57,7 @@ def serve(
         bool,
         typer.Option(
             "--insecure-plaintext",
-            help="Serve beyond loopback without TLS: everybody on the way can read and change requests, answers and "
+            help="Serve beyond loopback without TLS: anybody on the network can read and change requests, answers and "
             "the admin token.",
         ),
     ] = False,
@@ -73,9 +73,25 @@ def serve(
         ModelControl,
         typer.Option(
             help="After the start: none keeps the models; poll loads what is new or has changed in the repositories; "
-            "explicit leaves loading and unloading to who has the admin token."
+            "explicit: whoever has the admin token loads and unloads."
         ),
     ] = ModelControl.NONE,
+    versions: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="How many of the newest versions of each model are served, 0 for all; a config.pbtxt of your own says "
+            "it itself.",
+        ),
+    ] = 1,
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve only models that were signed with this key's private one, by `neurips16 sign`, and are as they "
+            "were then. What an admin loads later, with files of the call's own, is the admin's.",
+            metavar=PEM,
+        ),
+    ] = None,
     allow_op_library: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,10 +109,11 @@ def serve(
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long the models may take to load.")] = 600.0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the server says.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the server's whole log.")] = False,
 ) -> None:
     """Serve model repositories with Triton, until Ctrl-C or SIGTERM."""
     from neurips16.serving.errors import SecurityError
+    from neurips16.serving.signature import read_public_key
     from neurips16.serving.triton.admin_token import given_token
     from neurips16.serving.triton.foreground import Service
     from neurips16.serving.triton.memory_limit import parse_size
@@ -127,14 +144,30 @@ def serve(
         model_control=model_control.value,
         memory_limit=limit,
         op_libraries=allow_op_library or [],
+        keep_versions=versions or None,
+        verify=None if verify is None else read_public_key(verify),
         timeout_s=timeout_s,
         verbose=verbose,
     )
     service.run()
 
 
+def sign(
+    repository: Annotated[Path, typer.Argument(help="The model repository.")],
+    key: Annotated[Path, typer.Option(help="The private key, Ed25519, unencrypted.", metavar=PEM)],
+) -> None:
+    """Sign every model of a repository as it is, for `neurips16 serve --verify`.
+
+    `openssl genpkey -algorithm ed25519 -out key.pem` makes a key, `openssl pkey -in key.pem -pubout -out public.pem`
+    its public part.
+    """
+    from neurips16.serving.signature import read_private_key, sign_repository
+
+    typer.echo(f"signed {', '.join(sign_repository(repository, read_private_key(key)))}")
+
+
 def doctor() -> None:
-    """Say what of serving is installed here, and whether it works."""
+    """Check what of serving is installed here, and whether it works."""
     from neurips16.serving.doctor import examine
 
     if not examine(typer.echo):

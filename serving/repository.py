@@ -21,6 +21,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from neurips16.export.spec import (
     DTYPES,
+    METADATA_KEY,
     ModelSpec,
     NotAnOnnxFileError,
     SpecError,
@@ -161,18 +162,15 @@ def read_config(path: str | Path) -> ModelConfig:
 def prepare(repository: str | Path, *, release: Release | str | None = None) -> list[str]:
     """Make every model of a repository ready to be served, as `prepare_model` does.
 
+    What is no model (see `is_model`) is passed over: a repository may lie in a checkout, or be a mounted volume.
+
     Returns:
         What was changed, one sentence for each model; nothing when all was up to date.
 
     Raises:
         RepositoryError: the folder is no repository, or a model cannot be served; the text names it and what to do.
     """
-    repository = Path(repository)
-    if not repository.is_dir():
-        raise RepositoryError(f"{repository} is no folder: name a model repository, or export a model into one")
-    models = sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not models:
-        raise RepositoryError(f"{repository} holds no model: `neurips16 export SYSTEM --repository {repository}` first")
+    models = model_folders(Path(repository))
     changes: list[str] = []
     problems: list[RepositoryError] = []
     for model_dir in models:
@@ -190,14 +188,55 @@ def prepare(repository: str | Path, *, release: Release | str | None = None) -> 
     return changes
 
 
-def prepare_model(model_dir: Path, *, release: Release | str | None = None) -> list[Path]:
+def model_folders(repository: Path) -> list[Path]:
+    """The folders of a repository's models, by name.
+
+    Raises:
+        RepositoryError: the folder is not there, or holds none.
+    """
+    if not repository.is_dir():
+        raise RepositoryError(f"{repository} is no folder: name a model repository (MODEL/VERSION/model.onnx in it)")
+    models = sorted(path for path in repository.iterdir() if is_model(path))
+    if not models:
+        raise RepositoryError(
+            f"{repository} holds no model: expected MODEL/VERSION/model.onnx in it, as "
+            f"`neurips16 export SYSTEM --repository {repository}` writes"
+        )
+    return models
+
+
+def is_model(folder: Path) -> bool:
+    """Whether an entry of a repository is a model: a folder with a version, or with a configuration of a person's.
+
+    Not hidden ones (.git, .ipynb_checkpoints), nor what cannot be looked into (lost+found), nor what is left where the
+    last version was taken away.
+    """
+    if folder.name.startswith(".") or not folder.is_dir():
+        return False
+    try:
+        if any(VERSION.fullmatch(path.name) and path.is_dir() for path in folder.iterdir()):
+            return True
+        config = folder / CONFIG_FILE
+        return config.is_file() and not is_written_here(config)
+    except OSError:
+        return False
+
+
+def prepare_model(
+    model_dir: Path, *, release: Release | str | None = None, keep_versions: int | None = 1
+) -> list[Path]:
     """Make one model ready to be served.
 
     Nothing in its folder may lead out of the repository. The newest version's own specification is read, the model is
     held against ``release``, and the configuration is written where it is missing or outdated. A configuration that a
-    person wrote is kept, and a model that was not exported by us is left alone as long as it has one: who writes a
-    config.pbtxt says what is run. A model file says only what it is, so beside it there must be no program that the
-    server would take for the backend.
+    person wrote is kept: who writes a config.pbtxt says what is run. A model file says only what it is, so beside it
+    there must be no program that the server would take for the backend. A file that was not exported by us, and has no
+    configuration, is left to the server, which reads its inputs and outputs from the file.
+
+    Args:
+        model_dir: the model's folder.
+        release: the Triton release that must be able to load the model; by default the oldest supported one.
+        keep_versions: how many of the newest versions are served; None serves all. They must have the same tensors.
 
     Returns:
         The files that were written.
@@ -206,12 +245,12 @@ def prepare_model(model_dir: Path, *, release: Release | str | None = None) -> l
         RepositoryError: the model cannot be served; the text, of one line, names it and what to do.
     """
     try:
-        return _prepare_model(model_dir, release)
+        return _prepare_model(model_dir, release, keep_versions)
     except OSError as error:
         raise RepositoryError(f"model {model_dir.name!r} cannot be read or written: {error}") from error
 
 
-def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]:
+def _prepare_model(model_dir: Path, release: Release | str | None, keep_versions: int | None) -> list[Path]:
     check_folder(model_dir)
     config_path, model_path = model_dir / CONFIG_FILE, newest_model(model_dir)
     configured = config_path.is_file()
@@ -224,7 +263,7 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]
             continue
         except SpecError as error:
             raise RepositoryError(f"model {model_dir.name!r}: {error}") from error
-    if configured and not _is_written_here(config_path):
+    if configured and not is_written_here(config_path):
         read_config(config_path)
         if model_path is not None and _is_ours(model_path):
             preflight(model_path, release)
@@ -236,7 +275,10 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]
         )
     refuse_programs(model_dir)
     try:
-        return write_config(model_path, model_dir, release=release)
+        if not configured and not carries_spec(model_path):
+            return []
+        _check_alike(model_dir, model_path, keep_versions, release)
+        return write_config(model_path, model_dir, release=release, keep_versions=keep_versions)
     except SpecError as error:
         raise RepositoryError(
             f"model {model_dir.name!r}: {error}; export it with `neurips16 export`, or write {config_path} yourself"
@@ -245,14 +287,48 @@ def _prepare_model(model_dir: Path, release: Release | str | None) -> list[Path]
 
 def newest_model(model_dir: str | Path) -> Path | None:
     """The model file of the newest version, or None where no version has one of ours."""
-    numbered = [p for p in Path(model_dir).iterdir() if VERSION.fullmatch(p.name)]
-    files = [p / MODEL_FILE for p in sorted(numbered, key=lambda p: int(p.name)) if (p / MODEL_FILE).is_file()]
-    return files[-1] if files else None
+    return next(reversed(_model_files(Path(model_dir))), None)
 
 
-def _is_written_here(config_path: Path) -> bool:
+def _model_files(model_dir: Path) -> list[Path]:
+    """The model files of all versions, oldest first."""
+    numbered = [p for p in model_dir.iterdir() if VERSION.fullmatch(p.name)]
+    return [p / MODEL_FILE for p in sorted(numbered, key=lambda p: int(p.name)) if (p / MODEL_FILE).is_file()]
+
+
+def _check_alike(model_dir: Path, newest: Path, keep_versions: int | None, release: Release | str | None) -> None:
+    """Refuse versions to be served side by side that one configuration cannot describe.
+
+    Raises:
+        RepositoryError: their tensors differ; also as `preflight` and `read_spec`.
+    """
+    files = _model_files(model_dir)
+    for path in files[-keep_versions:] if keep_versions else files:
+        if path == newest:
+            continue
+        preflight(path, release)
+        old, new = (config_for(read_spec(one), model_dir.name) for one in (path, newest))
+        for kind in ("max_batch_size", "input", "output", "sequence_batching"):
+            if getattr(old, kind) != getattr(new, kind):
+                raise RepositoryError(
+                    f"versions {path.parent.name} and {newest.parent.name} of model {model_dir.name!r} cannot be "
+                    f"served side by side: {kind.replace('_', ' ')} differs; serve fewer versions"
+                )
+
+
+def is_written_here(config_path: Path) -> bool:
+    """Whether a configuration is ours, and so kept up to date."""
     with config_path.open("rb") as file:
         return file.read(len(HEADER)) == HEADER.encode()
+
+
+def carries_spec(model_path: Path) -> bool:
+    """Whether an ONNX file carries a specification, whatever it says.
+
+    Raises:
+        SpecError: it is no ONNX file.
+    """
+    return any(entry.key == METADATA_KEY for entry in open_model(model_path).metadata_props)
 
 
 def _is_ours(model_path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What tests of several rooms share: every module of ``tests/fixtures``, one for each data set, is found by looking."""
+"""What the tests of several packages share: each module of ``tests/fixtures``, one for each data set, is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture file looks like to a model, whoever decodes it: one table for every room that has a decoder."""
+"""What a picture file looks like to a model, whoever decodes it: one table for every package that has a decoder."""
 
 from __future__ import annotations
 
@@ -148,6 +148,10 @@ def picture_cases() -> Iterator[PictureCase]:
     shown[:, 20:] = [255, 0, 255]
     yield PictureCase("CMYK TIFF", saved(Image.fromarray(cmyk, "CMYK"), "TIFF"), shown)
     yield PictureCase("CMYK JPEG", saved(Image.fromarray(cmyk, "CMYK"), "JPEG", quality=100), shown, 12)
+    ycc = np.asarray(Image.fromarray(cmyk[:, :, :3]).convert("YCbCr"))
+    stored = saved(Image.fromarray(np.dstack([255 - ycc, cmyk[:, :, 3]]), "CMYK"), "JPEG", quality=100)
+    transform = stored.index(b"Adobe") + 11  # 2: the first three are YCbCr of the inks
+    yield PictureCase("YCCK JPEG", stored[:transform] + b"\2" + stored[transform + 1 :], shown, 12)
     lab = ImageCms.profileToProfile(
         Image.fromarray(COLOURS), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
     )

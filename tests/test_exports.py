@@ -1,4 +1,4 @@
-"""Each room's public names: ``__all__`` is what the room hands out, in order and in full."""
+"""Each package's public names: ``__all__`` is what the package hands out, in order and in full."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-ROOMS = ("clients", "export", "serving", "training")
+PACKAGES = ("clients", "export", "serving", "training")
 
 
 def in_order(name: str) -> tuple[int, str]:
@@ -15,24 +15,24 @@ def in_order(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_public_names(room) -> None:
-    module = importlib.import_module(f"neurips16.{room}")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names(package) -> None:
+    module = importlib.import_module(f"neurips16.{package}")
     assert list(module.__all__) == sorted(set(module.__all__), key=in_order)
     for name in module.__all__:
         value = getattr(module, name)
-        assert not isinstance(value, types.ModuleType), f"{name} is a module: a name of the room hides behind it"
+        assert not isinstance(value, types.ModuleType), f"{name} is a module: a name of the package hides behind it"
         home = getattr(value, "__module__", "")
-        assert home.startswith((f"neurips16.{room}.", "builtins")) or not callable(value), (name, home)
+        assert home.startswith((f"neurips16.{package}.", "builtins")) or not callable(value), (name, home)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_nothing_else_is_handed_out(room) -> None:
-    module = importlib.import_module(f"neurips16.{room}")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_else_is_handed_out(package) -> None:
+    module = importlib.import_module(f"neurips16.{package}")
     given = {
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", "").startswith(f"neurips16.{room}")
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith(f"neurips16.{package}")
     }
     assert given <= set(module.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

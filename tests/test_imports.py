@@ -1,4 +1,4 @@
-"""The rooms' import rule: the doors between rooms are files and a wire protocol, never Python objects."""
+"""The packages' import rule: the interfaces between packages are files and a wire protocol, never Python objects."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "neurips16"
-DOOR = "neurips16.export.spec"
+SHARED = "neurips16.export.spec"
 
-# room -> what it may import of us, beside itself
+# package -> what it may import of us, beside itself
 ALLOWED = {
     "training": [],
     "clients": [],
     "export": ["neurips16.training", "neurips16.clients"],
-    "serving": [DOOR],
+    "serving": [SHARED],
 }
 # The server's stub runs these with an interpreter that does not know an editable installation of ours.
 SELF_CONTAINED = ROOT / "serving" / "backends"
 
 
-def modules(room: str) -> list[Path]:
-    return sorted(path for path in (ROOT / room).rglob("*.py") if "__pycache__" not in path.parts)
+def modules(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts)
 
 
 def module_name(path: Path) -> str:
@@ -56,21 +56,21 @@ def within(name: str, parent: str) -> bool:
 
 
 def violations(source: str, name: str, *, is_package: bool = False) -> list[str]:
-    room = name.split(".")[1]
-    allowed = [f"{PACKAGE}.{room}", *ALLOWED[room]]
+    package = name.split(".")[1]
+    allowed = [f"{PACKAGE}.{package}", *ALLOWED[package]]
     wrong = [
         target
         for target in imported(source, name, is_package=is_package)
-        if within(target, PACKAGE) and not any(within(target, door) for door in allowed)
+        if within(target, PACKAGE) and not any(within(target, one) for one in allowed)
     ]
-    if room == "clients":
+    if package == "clients":
         wrong += [t for t in imported(source, name, is_package=is_package) if within(t, "torch")]
     return wrong
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_rooms_import_only_what_the_rule_allows(room) -> None:
-    paths = modules(room)
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_only_what_the_rule_allows(package) -> None:
+    paths = modules(package)
     assert paths
     found = {
         str(path.relative_to(ROOT)): wrong
@@ -90,9 +90,9 @@ def cycles(edges: dict[str, set[str]]) -> list[str]:
         reached = further
 
 
-@pytest.mark.parametrize("room", ["training", "export"])
-def test_no_module_imports_itself_by_way_of_others(room) -> None:
-    paths = {module_name(path): path for path in modules(room)}
+@pytest.mark.parametrize("package", ["training", "export"])
+def test_no_module_imports_itself_by_way_of_others(package) -> None:
+    paths = {module_name(path): path for path in modules(package)}
     edges: dict[str, set[str]] = {}
     for name, path in paths.items():
         targets = set(imported(path.read_text("utf-8"), name, is_package=path.name == "__init__.py"))
@@ -170,7 +170,7 @@ def test_writing_a_repository_needs_no_torch() -> None:
     run_without(["torch", "onnxruntime"], "import neurips16.serving.repository, neurips16.serving.release")
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_a_room_itself_costs_nothing(room) -> None:
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_itself_costs_nothing(package) -> None:
     heavy = ["torch", "lightning", "onnx", "onnxruntime", "grpc", "tritonclient", "numpy"]
-    run_without(heavy, f"import neurips16.{room}")
+    run_without(heavy, f"import neurips16.{package}")

@@ -15,14 +15,14 @@ from neurips16.clients.protocol.errors import InvalidImageError
 from neurips16.training.data.detection.reader import read_image as read_for_training
 from neurips16.training.errors import DataError
 
-ROOMS = {"clients": (read_image, InvalidImageError), "training": (read_for_training, DataError)}
+PACKAGES = {"clients": (read_image, InvalidImageError), "training": (read_for_training, DataError)}
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("case", list(picture_cases()), ids=lambda case: case.name)
-def test_a_picture_is_the_same_everywhere(tmp_path, case: PictureCase, room):
-    read, error = ROOMS[room]
+def test_a_picture_is_the_same_everywhere(tmp_path, case: PictureCase, package):
+    read, error = PACKAGES[package]
     (tmp_path / "x.bin").write_bytes(case.content)
     if case.want is None:
         with pytest.raises(error) as caught:
@@ -62,6 +62,6 @@ def test_a_damaged_header_raises_the_room_s_error_or_none(tmp_path, kind, change
     for place, new in changes:
         content[place : place + len(new)] = new
     (tmp_path / "x.bin").write_bytes(content)
-    for read, error in ROOMS.values():
+    for read, error in PACKAGES.values():
         with contextlib.suppress(error):
             assert read(tmp_path / "x.bin").shape[2] == 3

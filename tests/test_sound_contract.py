@@ -26,13 +26,13 @@ def hear(path) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.float32), *sound_blocks(path, None, RATE)])
 
 
-ROOMS = {"clients": (hear, InvalidAudioError), "training": (lambda path: read_waveform(path, RATE), DataError)}
+PACKAGES = {"clients": (hear, InvalidAudioError), "training": (lambda path: read_waveform(path, RATE), DataError)}
 
 
-@pytest.fixture(params=ROOMS)
-def room(request):
+@pytest.fixture(params=PACKAGES)
+def package(request):
     """A reader, and the error that it raises."""
-    return ROOMS[request.param]
+    return PACKAGES[request.param]
 
 
 def noise(seconds: float, loud: float = 0.2, rate: int = RATE) -> np.ndarray:
@@ -83,35 +83,35 @@ QUIET_THEN_LOUD = np.concatenate([np.zeros(3 * RATE), noise(6)])
         (saved(noise(3), "FLAC"), 3),
     ],
 )
-def test_all_of_a_file_is_heard(tmp_path, room, content, seconds):
+def test_all_of_a_file_is_heard(tmp_path, package, content, seconds):
     (tmp_path / "x.bin").write_bytes(content)
-    read, _ = room
+    read, _ = package
     sound = read(tmp_path / "x.bin")
     assert len(sound) / RATE == pytest.approx(seconds, abs=0.2)
     assert np.abs(sound[-RATE // 2 : -RATE // 5]).mean() > 0.05
 
 
-def test_the_order_of_a_chain(tmp_path, room):
+def test_the_order_of_a_chain(tmp_path, package):
     (tmp_path / "x.ogg").write_bytes(saved(noise(2, 0.02), "OGG") + saved(noise(2, 0.3), "OGG"))
-    sound = room[0](tmp_path / "x.ogg")
+    sound = package[0](tmp_path / "x.ogg")
     assert np.abs(sound[:RATE]).mean() < 0.05 < 0.1 < np.abs(sound[-RATE:]).mean()
 
 
 @pytest.mark.parametrize("seconds", [0.5, 6, 25])
-def test_a_flac_that_does_not_say_how_long_it_is(tmp_path, room, seconds):
+def test_a_flac_that_does_not_say_how_long_it_is(tmp_path, package, seconds):
     content = bytearray(saved(noise(seconds), "FLAC"))
     content[21] &= 0xF0
     content[22:26] = bytes(4)
     content[26:42] = bytes(16)  # nor has it a checksum of the whole
     (tmp_path / "x.flac").write_bytes(content)
-    assert len(room[0](tmp_path / "x.flac")) == round(seconds * RATE)
+    assert len(package[0](tmp_path / "x.flac")) == round(seconds * RATE)
 
 
-@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "RF64", "FLAC", "OGG", "MP3"])
-def test_half_a_file_is_not_taken_for_the_whole(tmp_path, room, kind):
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "RF64", "W64", "FLAC", "OGG", "MP3"])
+def test_half_a_file_is_not_taken_for_the_whole(tmp_path, package, kind):
     whole = vbr(noise(6)) if kind == "MP3" else saved(noise(6), kind)
     (tmp_path / "x.bin").write_bytes(whole[: len(whole) // 2])
-    read, error = room
+    read, error = package
     with pytest.raises(error, match=r"x\.bin .*(cut off|promises|not whole|cannot be read|flac)"):
         read(tmp_path / "x.bin")
     (tmp_path / "x.bin").write_bytes(whole)
@@ -119,15 +119,15 @@ def test_half_a_file_is_not_taken_for_the_whole(tmp_path, room, kind):
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
-def test_a_wav_that_was_written_as_a_stream(tmp_path, room, size):
+def test_a_wav_that_was_written_as_a_stream(tmp_path, package, size):
     content = bytearray(saved(noise(2), "WAV"))
     content[40:44] = struct.pack("<I", size)
     (tmp_path / "x.wav").write_bytes(content)
-    assert len(room[0](tmp_path / "x.wav")) == 2 * RATE
+    assert len(package[0](tmp_path / "x.wav")) == 2 * RATE
 
 
-def test_a_name_that_means_no_header(tmp_path, room):
-    read, error = room
+def test_a_name_that_means_no_header(tmp_path, package):
+    read, error = package
     (tmp_path / "x.raw").write_bytes(bytes(range(256)) * 20)
     with pytest.raises(error, match=r"x\.raw cannot be read as audio"):
         read(tmp_path / "x.raw")
@@ -135,7 +135,7 @@ def test_a_name_that_means_no_header(tmp_path, room):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    kind=st.sampled_from(["WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF"]),
+    kind=st.sampled_from(["WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF", "W64"]),
     changes=st.lists(st.tuples(st.integers(0, 120), st.binary(min_size=1, max_size=4)), max_size=4),
     end=st.integers(0, 3000),
 )
@@ -144,11 +144,11 @@ def test_a_damaged_header_raises_the_room_s_error_or_none(tmp_path, kind, change
     for place, new in changes:
         content[place : place + len(new)] = new
     (tmp_path / "x.bin").write_bytes(content[: len(content) - end] if end < len(content) else content)
-    for read, error in ROOMS.values():
+    for read, error in PACKAGES.values():
         try:
             read(tmp_path / "x.bin")
         except error:
             continue
 
 
-_SHORT = {kind: saved(noise(0.2), kind) for kind in ("WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF")}
+_SHORT = {kind: saved(noise(0.2), kind) for kind in ("WAV", "FLAC", "MP3", "OGG", "AIFF", "AU", "CAF", "W64")}

@@ -1,4 +1,4 @@
-"""No file that may come from outside is opened in a way that runs code: what each room's source says of it."""
+"""No file that may come from outside is opened in a way that runs code: what each package's source says of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("training", "export", "serving", "clients", "deploy")
-FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+PACKAGES = ("training", "export", "serving", "clients", "deploy")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 # Calls that may run what a file says, and the argument that keeps them from it; None where nothing does.
 GUARDED = {

@@ -16,11 +16,11 @@ from neurips16.training.data.deepmath.reader import normalise, read_library
 CASES = json.loads((Path(__file__).parent / "word_cases.json").read_text())
 
 
-@pytest.mark.parametrize("room", [training, clients], ids=["training", "clients"])
+@pytest.mark.parametrize("package", [training, clients], ids=["training", "clients"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["formula"])
-def test_words_and_their_hashes(room, case):
-    assert room.words(case["formula"]) == case["words"]
-    hashes = room.word_hashes(case["formula"])
+def test_words_and_their_hashes(package, case):
+    assert package.words(case["formula"]) == case["words"]
+    hashes = package.word_hashes(case["formula"])
     assert hashes.dtype == "int64"
     assert [str(value) for value in hashes] == case["hashes"]
 

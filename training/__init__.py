@@ -1,4 +1,4 @@
-"""Training: PyTorch modules, data sets and presets; what leaves this room is a checkpoint.
+"""Training: PyTorch modules, data sets and presets; what leaves this package is a checkpoint.
 
 The names below are imported when they are first used, so that a sub-command starts without torch.
 """

@@ -2,9 +2,9 @@
 
     OUTPUT/fold1/, OUTPUT/fold2/, …   a run of `run_training` each, that held out one fold
     OUTPUT/all/                       the run on all folds: the model to keep
-    OUTPUT/cross_validation.json      every held-out example with its class and the one it was given; mean and deviation
+    OUTPUT/cross_validation.json      every held-out example, its class and the predicted one
 
-A stopped cross-validation goes on where it was: a fold that is finished is not trained again. So folds may also be
+A cross-validation that was stopped resumes: a fold that is finished is not trained again. So folds may also be
 trained one by one with `train_fold`, at the same time, before the cross-validation collects them.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from neurips16.training.errors import DataError, UnknownSystemError
+from neurips16.training.errors import CheckpointError, DataError, UnknownSystemError
 from neurips16.training.metrics.classification import classification_metrics, confusion_matrix
 from neurips16.training.run import run_training
 from neurips16.training.system import Folds, find_system, load_module
@@ -86,6 +86,7 @@ def train_fold(
     Raises:
         UnknownSystemError: the system has no folds.
         DataError: the data are not in their public layout, or have no such fold.
+        CheckpointError: the training ended within its first epoch.
     """
     folds = _folds(system_name)
     found = folds.read(data)
@@ -96,8 +97,10 @@ def train_fold(
     record = run / _FOLD
     if not record.exists():
         started = time.monotonic()
-        run_training(system_name, preset, data, run, [f"--data.held_out_fold={fold}", *extra])
-        module = load_module(last_checkpoint(run), system_name)
+        checkpoint = run_training(system_name, preset, data, run, [f"--data.held_out_fold={fold}", *extra])
+        if checkpoint is None:
+            raise CheckpointError(f"{run} has no checkpoint: no epoch was finished, train for longer")
+        module = load_module(checkpoint, system_name)
         rows = [
             {"clip": example.name, "label": example.label, "answer": folds.classify(module, example)}
             for example in examples
@@ -110,11 +113,6 @@ def train_fold(
         }
         record.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return json.loads(record.read_text(encoding="utf-8"))
-
-
-def last_checkpoint(run: Path) -> Path:
-    """The checkpoint of a run's last epoch."""
-    return max(run.glob("epoch*.ckpt"))
 
 
 def _folds(system_name: str) -> Folds:

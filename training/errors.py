@@ -1,4 +1,4 @@
-"""Errors of the training room.
+"""Errors of the training package.
 
 TrainingError (Exception)
 ├── DataError            a folder or a file that is not in the public layout of its data set
@@ -9,7 +9,7 @@ TrainingError (Exception)
 
 
 class TrainingError(Exception):
-    """The root of all errors that this room raises on purpose."""
+    """The root of all errors that this package raises on purpose."""
 
     exit_status = 1
 

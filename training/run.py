@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ class _Latest(Callback):
         self._batches = 0
 
 
+class _EpochLines(Callback):
+    """Prints a line for each epoch, where there is no terminal for a progress bar."""
+
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        metrics = ", ".join(f"{name} {float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items()))
+        trainer.print(f"epoch {trainer.current_epoch}: {metrics}", flush=True)
+
+
 class _CommandLine(LightningCLI):
     """LightningCLI for one system, with the system's own links from data to module."""
 
@@ -66,7 +76,45 @@ class _CommandLine(LightningCLI):
             torch.set_num_threads(self.config.threads)
 
 
-def run_training(system_name: str, preset: str, data: Path | None, output: Path, extra: Sequence[str] = ()) -> None:
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Denormals are zero in this thread, and in those that it starts, while a network is trained.
+
+    Adam's averages of gradients that stay zero decay into denormals after some 850 steps, and a CPU computes with
+    those many times more slowly: measured, a step then took three times as long.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@contextmanager
+def _only_what_concerns_the_run() -> Iterator[None]:
+    """Lightning keeps to itself what a reader can do nothing about, and its advertisements; warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # The folder holds the metrics of a fresh run, and the checkpoints of one that goes on.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning's own call of torch
+        # The command line is `neurips16 train`'s; what is for Lightning has been taken out of it.
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@_only_what_concerns_the_run()
+@_flushed_denormals()
+def run_training(
+    system_name: str, preset: str, data: Path | None, output: Path, extra: Sequence[str] = ()
+) -> Path | None:
     """Train a system as a preset says.
 
     It leaves in ``output``: ``epochNNN.ckpt`` after each epoch, ``last.ckpt`` every 100 batches, and, for each time
@@ -79,13 +127,13 @@ def run_training(system_name: str, preset: str, data: Path | None, output: Path,
         output: the run's folder; if it holds ``last.ckpt`` the run continues from there.
         extra: further LightningCLI arguments, which win over the preset.
 
+    Returns:
+        The checkpoint of the last epoch; None where none was finished.
+
     Raises:
         UnknownSystemError: no such system or preset, or the system is not trained.
         DataError: no data are given and the system needs some, or they are not in their public layout.
     """
-    # Adam's averages of gradients that stay zero decay into denormals after some 850 steps, and a CPU computes with
-    # those many times more slowly: measured, a step then took three times as long. Threads made later inherit this.
-    torch.set_flush_denormal(True)
     system = find_system(system_name)
     if system.module is None:
         raise UnknownSystemError(f"{system_name} is not trained: see `neurips16 evaluate {system_name}`")
@@ -106,22 +154,28 @@ def run_training(system_name: str, preset: str, data: Path | None, output: Path,
     )
     folder = [] if data is None else [f"--data.folder={data}"]
     arguments = ["--config", str(system.preset(preset)), *folder, *extra]
-    with warnings.catch_warnings():
-        # The command line is `neurips16 train`'s; what is for Lightning has been taken out of it.
-        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-        line = _CommandLine(
-            system,
-            arguments,
-            run=False,
-            trainer_defaults={
-                "default_root_dir": str(output),
-                "logger": {
-                    "class_path": "lightning.pytorch.loggers.CSVLogger",
-                    "init_args": {"save_dir": str(output), "name": "metrics"},  # a new version each time it continues
-                },
-                "callbacks": [every_epoch, _Latest(resume)],
+    terminal = sys.stdout.isatty()
+    line = _CommandLine(
+        system,
+        arguments,
+        run=False,
+        trainer_defaults={
+            "default_root_dir": str(output),
+            "enable_progress_bar": terminal,
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": str(output), "name": "metrics"},  # a new version each time it continues
             },
-        )
+            "callbacks": [every_epoch, _Latest(resume), *([] if terminal else [_EpochLines()])],
+        },
+    )
+    line.model.preset = preset
     if resume.exists():
         _log.warning("continuing from %s", resume)
     line.trainer.fit(line.model, line.datamodule, ckpt_path=str(resume) if resume.exists() else None, weights_only=True)
+    return last_checkpoint(output)
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run's last epoch; None where none was finished."""
+    return max(run.glob("epoch*.ckpt"), key=lambda path: (len(path.name), path.name), default=None)

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import pkgutil
 import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points, version
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import lightning
 import torch
 
+from neurips16.training.commit import source_commit
 from neurips16.training.errors import CheckpointError, UnknownSystemError
 from neurips16.training.tensor_file import read_tensor_file
 
@@ -93,6 +93,7 @@ class SystemModule(lightning.LightningModule):
     """A Lightning module whose checkpoints say which system they belong to and what made them."""
 
     system: ClassVar[str]
+    preset: str | None = None  # of the training run, which sets it
     if TYPE_CHECKING:
         # What Lightning's own types do not say: an attribute for each argument that was saved; a trainer that knows its
         # data module; one optimiser or several, as the module has them.
@@ -117,7 +118,8 @@ class SystemModule(lightning.LightningModule):
             "system": self.system,
             "torch": str(torch.__version__),  # a TorchVersion would not be a plain value
             "neurips16": version("neurips16"),
-            "commit": _commit(),
+            "commit": source_commit(),
+            "preset": self.preset,
             "processor": platform.processor() or platform.machine(),
             "epoch": self.current_epoch,
             "step": self.global_step,
@@ -215,11 +217,3 @@ def load_module(path: str | Path, system: str | None = None) -> SystemModule:
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
-
-
-def _commit() -> str:
-    """The commit of the checkout that trains, "unknown" outside one."""
-    run = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
-    return run.stdout.strip() or "unknown"

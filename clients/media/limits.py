@@ -35,6 +35,18 @@ def max_sound_s(given: float | None = None) -> float:
     return _number(SOUND_VARIABLE, given, MAX_SOUND_S)
 
 
+def limit_files(*, image_bytes: int | None = None, sound_s: float | None = None) -> None:
+    """Set limits, those that are given, for this process and the processes that it starts: for a command's options.
+
+    Raises:
+        InvalidInputError: a limit is no number over 0.
+    """
+    if image_bytes is not None:
+        os.environ[IMAGE_VARIABLE] = str(max_image_bytes(image_bytes))
+    if sound_s is not None:
+        os.environ[SOUND_VARIABLE] = str(max_sound_s(sound_s))
+
+
 def _number(name: str, given: float | None, default: float) -> float:
     text = str(given) if given is not None else os.environ.get(name) or str(default)
     try:
@@ -42,5 +54,5 @@ def _number(name: str, given: float | None, default: float) -> float:
     except ValueError:
         number = 0.0
     if not number > 0 or (name == IMAGE_VARIABLE and number == float("inf")):
-        raise InvalidInputError(f"{name}, or the argument in its place, is a number over 0, got {text!r}")
+        raise InvalidInputError(f"{name}, or the option or argument in its place, is a number over 0, got {text!r}")
     return number

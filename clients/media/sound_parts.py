@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 _XING_FLAGS_AND_COUNT = 8
 _UNKNOWN_SIZE = 0x7FFFF000  # from there on, the size of a WAV or AU says that its writer did not know
-_MAX_FLAC_SAMPLES = (1 << 36) - 1
+_W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _KBPS = {  # by version is 1 and layer
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -222,6 +222,14 @@ def _promised_end(data: memoryview) -> int | None:
     if head[:4] in (b".snd", b"dns.") and len(data) >= 12:
         offset, size = struct.unpack_from(">II" if head[:4] == b".snd" else "<II", data, 4)
         return None if size >= _UNKNOWN_SIZE else offset + size
+    if bytes(data[:16]) == _W64 and bytes(data[24:28]) == b"wave":
+        place = 40
+        while len(data) >= place + 24:
+            (size,) = struct.unpack_from("<Q", data, place + 16)  # of the chunk with its head of 24 bytes
+            if bytes(data[place : place + 4]) == b"data":
+                return place + size
+            place += max(24, size + 7 & ~7)
+        return None
     if head[:4] == b"caff":
         place = 8
         while len(data) >= place + 12:

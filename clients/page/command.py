@@ -15,13 +15,13 @@ from neurips16.clients.protocol.command_options import Server, asks_server
 def demo(
     server: Server,
     host: Annotated[str, typer.Option(help="The address that the page listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any free one.")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0 takes a free one.")] = 7860,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Show the page in the browser.")] = True,
     insecure_plaintext: Annotated[
         bool,
         typer.Option(
             "--insecure-plaintext",
-            help="Let others open the page: they use the server with your credentials, and all can be read on the way.",
+            help="Let others open the page: they use the server with your credentials, and traffic is not encrypted.",
         ),
     ] = False,
     name: Annotated[

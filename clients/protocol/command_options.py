@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from neurips16.clients.protocol.errors import ClientError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")]
+MaxImageOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-image-bytes",
+        metavar="BYTES",
+        help="Refuse an image that takes more memory to decode.",
+        show_default="NEURIPS16_MAX_IMAGE_BYTES, else 536870912",
+    ),
+]
 
 _PANEL = "The server"
 _OPTIONS: dict[str, Any] = {
@@ -35,7 +44,7 @@ _OPTIONS: dict[str, Any] = {
             "--tls-ca",
             metavar="PEM",
             envvar="NEURIPS16_TLS_CA",
-            help="Who may have signed its certificate.",
+            help="The authorities that may have signed its certificate.",
             show_default="this system's authorities",
             rich_help_panel=_PANEL,
         ),
@@ -65,7 +74,7 @@ _OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Server:
-    """The server that a command was told to ask."""
+    """The server that a command asks."""
 
     url: str | None = None
     tls_ca: str | None = None

@@ -70,17 +70,17 @@ class Retry:
 
     attempts: int = 5  # the first included; 1 means no retry
     initial_s: float = 0.1  # the longest wait before the second attempt; it doubles with each further one
-    longest_s: float = 2.0
+    max_s: float = 2.0
     codes: frozenset[grpc.StatusCode] = frozenset({grpc.StatusCode.UNAVAILABLE})  # after which; see MODEL_MAY_RETURN
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.initial_s < 0 or self.longest_s < self.initial_s:
-            raise InvalidInputError(f"Retry wants attempts >= 1 and 0 <= initial_s <= longest_s, got {self}")
+        if self.attempts < 1 or self.initial_s < 0 or self.max_s < self.initial_s:
+            raise InvalidInputError(f"Retry wants attempts >= 1 and 0 <= initial_s <= max_s, got {self}")
 
     def delay_s(self, failures: int, draw: Any = random.random) -> float:
         """The wait after this many failures: anything from 0 up to the bound, so that clients do not come in step."""
         doublings = min(failures - 1, 64)  # a patient client's failures would overflow a float
-        return draw() * min(self.longest_s, self.initial_s * 2**doublings)
+        return draw() * min(self.max_s, self.initial_s * 2**doublings)
 
 
 @dataclass(frozen=True)

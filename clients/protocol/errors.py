@@ -34,7 +34,7 @@ import grpc
 
 
 class ClientError(Exception):
-    """Base of everything that this room raises for its users."""
+    """Base of everything that this package raises for its users."""
 
     exit_status = 1
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SECONDS_PER_LINE = 30.0  # of progress, where there is no terminal
 _HELP = """Score a collection of any size into Parquet.
 
-Broken off and started again, it finishes what is missing. Ends with 0 when it is through, 1 when too many rows failed
-or the server is gone, 2 when it cannot be done so.
+A job that was interrupted resumes when it is started again. Exit status: 0 when it is complete, 1 when too many rows
+failed or the server is gone, 2 when the input or the options cannot be used.
 """
 
 
@@ -100,25 +100,27 @@ def _score(
         typer.Option(metavar="DIR", help="A model repository to run in the workers, in place of a server."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of a table: the column with files, bytes or texts.")
+        str | None, typer.Option(metavar="NAME", help="The column of a table with the files, bytes or texts.")
     ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A column of a table to keep; may be repeated.")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Processes.", show_default="one for each core with --models, else 1"),
+        typer.Option(
+            metavar="N", min=1, help="Worker processes.", show_default="one for each core with --models, else 1"
+        ),
     ] = None,
     in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Requests to a server under way at the same time.")
+        int, typer.Option(metavar="N", min=1, help="Concurrent requests to the server, for each worker.")
     ] = 8,
-    shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of a file of the output.")] = 256,
+    shard_rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows in each output file.")] = 256,
     max_error_share: Annotated[
-        float, typer.Option(metavar="X", min=0.0, max=1.0, help="End when more of all rows than this share failed.")
+        float, typer.Option(metavar="X", min=0.0, max=1.0, help="Stop when a larger share of all rows has failed.")
     ] = 0.05,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Let a Ray cluster do it: HOST:PORT, or auto for this machine's."),
+        typer.Option(metavar="ADDRESS", help="Run on a Ray cluster: HOST:PORT, or auto for the one of this machine."),
     ] = None,
     allow_paths: Annotated[
         list[str] | None,
@@ -128,10 +130,13 @@ def _score(
             help="A folder or URL below which a row may open files, beside the input's own folder; may be repeated.",
         ),
     ] = None,
-    max_file_bytes: Annotated[int, typer.Option(metavar="N", min=1, help="Of a file that a row names.")] = 256 << 20,
+    max_file_bytes: Annotated[int, typer.Option(metavar="N", min=1, help="The largest file that a row may name.")] = 256
+    << 20,
     op_library: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", envvar="NEURIPS16_OPS_LIBRARY", help="Native kernels for --models."),
+        typer.Option(
+            metavar="FILE", envvar="NEURIPS16_OPS_LIBRARY", help="The library of native kernels for --models."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -169,8 +174,8 @@ def _score(
         typer.echo(json.dumps(facts | {"errors": str(output / "errors")}))
         return
     typer.echo(
-        f"{summary.rows:,} rows: {summary.rows - summary.failed:,} scored, {summary.failed:,} failed; "
-        f"{now:,} of them now, in {seconds:.1f} s ({now / seconds:,.1f} a second)"
+        f"{summary.rows:,} row{'s' * (summary.rows != 1)}: {summary.rows - summary.failed:,} scored, "
+        f"{summary.failed:,} failed; {now:,} in this run, {seconds:.1f} s ({now / seconds:,.1f} a second)"
     )
     typer.echo(f"results: {output / 'results'}" + (f", errors: {output / 'errors'}" if summary.failed else ""))
 

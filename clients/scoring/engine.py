@@ -29,11 +29,6 @@ _OUTCOME = DataType.struct(
 )
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def use_ray(address: str) -> int:
     """Make a Ray cluster the engine of this process; returns its cores.
 

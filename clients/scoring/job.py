@@ -17,7 +17,8 @@ from neurips16.clients.client import Client
 from neurips16.clients.in_process import LocalClient
 from neurips16.clients.protocol.errors import InvalidInputError, ScoringError
 from neurips16.clients.scoring.bound_models import BoundModel, bind, pinned
-from neurips16.clients.scoring.engine import score_shards, usable_cores, use_ray
+from neurips16.clients.scoring.cores import usable_cores
+from neurips16.clients.scoring.engine import score_shards, use_ray
 from neurips16.clients.scoring.output import ScoreOutput
 from neurips16.clients.scoring.permitted_sources import MAX_FILE_BYTES, PermittedSources
 from neurips16.clients.scoring.sources import KEY, VALUE, Source, cut_into_shards

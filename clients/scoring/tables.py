@@ -26,7 +26,7 @@ ROWS_AT_A_TIME = 8  # of Parquet that are in memory at a time, since they may be
 _LINES_AT_A_TIME = 1024
 _MAX_FIELD_CHARACTERS = 64 << 20
 _INT64 = range(-(1 << 63), 1 << 63)
-_UNREADABLE = (ValueError, OSError, csv.Error, RecursionError)  # Arrow's and Daft's errors derive from these
+_UNREADABLE = (pa.ArrowException, ValueError, OSError, csv.Error, RecursionError)
 
 
 def column_names(kind: Kind, paths: Sequence[str]) -> list[str]:

@@ -22,21 +22,28 @@ url=${2:-localhost:8001}
 python=${PYTHON:-.venv/bin/python}
 cache=build/perf_analyzer
 
-if [ ! -x "$cache/perf_analyzer" ]; then
-    mkdir -p "$cache"
-    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$cache" \
+ldconfig -p | grep -q libb64.so || { echo "perf_analyzer needs libb64: apt-get install libb64-0d" >&2; exit 1; }
+if [ ! -d "$cache" ]; then
+    # Made aside and renamed: a download that failed leaves nothing that the next start would take for whole.
+    mkdir -p build
+    aside=$(mktemp -d build/perf_analyzer.XXXXXX)
+    trap 'rm -rf "$aside"' EXIT
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$aside" \
         --platform manylinux1_x86_64 --only-binary=:all: tritonclient==2.41.1
-    "$python" - "$cache" <<'PY'
+    "$python" - "$aside" <<'PY'
 import pathlib, shutil, sys, sysconfig, zipfile
-cache = pathlib.Path(sys.argv[1])
-wheel = next(cache.glob("tritonclient-*.whl"))
+aside = pathlib.Path(sys.argv[1])
+wheel = next(aside.glob("tritonclient-*.whl"))
 with zipfile.ZipFile(wheel) as archive:
-    member = next(name for name in archive.namelist() if name.endswith("/bin/perf_analyzer") or name.endswith("scripts/perf_analyzer"))
-    (cache / "perf_analyzer").write_bytes(archive.read(member))
-(cache / "perf_analyzer").chmod(0o755)
+    member = next(name for name in archive.namelist() if name.endswith(("/bin/perf_analyzer", "scripts/perf_analyzer")))
+    (aside / "perf_analyzer").write_bytes(archive.read(member))
+(aside / "perf_analyzer").chmod(0o755)
+wheel.unlink()
 libs = pathlib.Path(sysconfig.get_paths()["purelib"]) / "nvidia_pytriton.libs"
-shutil.copy(next(libs.glob("libcudart*")), cache / "libcudart.so.12")
+shutil.copy(next(libs.glob("libcudart*")), aside / "libcudart.so.12")
 PY
+    mv -T "$aside" "$cache"
+    trap - EXIT
 fi
 if [ -n "${NEURIPS16_ADMIN_TOKEN_FILE:-}" ]; then
     NEURIPS16_ADMIN_TOKEN=$(cat "$NEURIPS16_ADMIN_TOKEN_FILE")
@@ -44,5 +51,4 @@ fi
 if [ -n "${NEURIPS16_ADMIN_TOKEN:-}" ]; then
     set -- -H "triton-grpc-protocol-neurips16-admin:$NEURIPS16_ADMIN_TOKEN" "$@"
 fi
-ldconfig -p | grep -q libb64.so || { echo "perf_analyzer needs libb64: apt-get install libb64-0d" >&2; exit 1; }
 LD_LIBRARY_PATH="$cache${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$cache/perf_analyzer" -m "$model" -i grpc -u "$url" "$@"

@@ -2,7 +2,7 @@
 
     PYTHONPATH=deploy python -m fuzz [--seconds 60] [--reader NAME ...] [--output build/fuzz]
 
-The time is that of all readers together. A reader fails when it raises what is not its room's own error, crashes, takes
+The time is that of all readers together. A reader fails when it raises an error of another package, crashes, takes
 more than 2 GB or 20 seconds for one input of 64 kB at most. The input is then a file in OUTPUT/NAME; read it again by
 
     PYTHONPATH=deploy python -m fuzz --again OUTPUT/NAME/crash-...

@@ -16,7 +16,7 @@ class Harness:
 
     Attributes:
         read: reads the bytes as the reader would have got them; a file of theirs is made in the folder given.
-        errors: what it may raise, which is its room's own error; anything else is a fault.
+        errors: what it may raise, which is its package's own error; anything else is a fault.
         seeds: makes inputs to start from, good ones first. They are code, so the checkout holds no corpus.
     """
 

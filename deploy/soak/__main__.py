@@ -17,7 +17,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +45,7 @@ from neurips16.serving.repository import prepare, prepare_model
 ROOT = Path(__file__).parents[2]
 PUBLISHED = "premise_ranker"  # of several outputs, and soon computed: a mix would show
 POLL_S = 0.5
+USERS_FILES = ("image", "sound", "table", "tptp")  # readers of what any user may bring
 
 
 class Scenario(Enum):
@@ -64,6 +65,7 @@ def main(
     malformed: Annotated[int, typer.Option(min=1, help="Malformed requests.")] = 10_000,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at the same time.")] = 16,
     fuzz_seconds: Annotated[int, typer.Option(min=1, help="Of the fuzzing, for all readers together.")] = 60,
+    fuzz_cases: Annotated[int, typer.Option(min=1, help="Of the readers of users' files, at least.")] = 10_000,
     scenario: Annotated[list[Scenario] | None, typer.Option(help="Only this one. May be repeated.")] = None,
     models: Annotated[Path, typer.Option(help="The model repository, of which a copy is served.")] = ROOT
     / "serving/models",
@@ -95,7 +97,7 @@ def main(
                     lambda: overflow(server, questions),
                 ],
                 Scenario.DEADLINES: [lambda: asyncio.run(short_deadlines(server))],
-                Scenario.FUZZ: [lambda: fuzz_readers(fuzz_seconds, output / "fuzz")],
+                Scenario.FUZZ: [lambda: fuzz_readers(fuzz_seconds, fuzz_cases, output / "fuzz")],
             }
             for one in chosen:
                 for step in steps[one]:
@@ -133,12 +135,20 @@ def crash(questions: list[Question], models: Path, folder: Path, concurrency: in
         return asyncio.run(crash_server(server, asked, crashing, concurrency))
 
 
-def fuzz_readers(seconds: int, output: Path) -> Finding:
-    """Hostile bytes to each reader; what one does that it must not is a failure."""
+def fuzz_readers(seconds: int, cases: int, output: Path) -> Finding:
+    """Hostile bytes to each reader; what one does that it must not is a failure.
+
+    Those of `USERS_FILES` are given more, until they have had so many cases together.
+    """
     finding = Finding(Scenario.FUZZ.value)
-    for outcome in fuzz(seconds, output):
-        finding.figures[outcome.reader] = outcome.runs
-        finding.expect(not outcome.failure, f"{outcome.reader}: {outcome.failure}")
+    chosen: Sequence[str] = ()
+    while not finding.failures:
+        for outcome in fuzz(seconds, output, chosen):
+            finding.figures[outcome.reader] = finding.figures.get(outcome.reader, 0) + outcome.runs
+            finding.expect(not outcome.failure, f"{outcome.reader}: {outcome.failure}")
+        if sum(finding.figures.get(name, 0) for name in USERS_FILES) >= cases:
+            break
+        chosen = USERS_FILES
     return finding
 
 

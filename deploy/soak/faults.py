@@ -29,8 +29,8 @@ from neurips16.serving.triton.installation import find_ops_library
 BEFORE, AFTER = 50, 10  # right answers, of all models, before the fault; of those concerned, after it
 LAST_S = 300.0  # a client that does not give up has an answer within this time
 CRASHES = 3  # after which a model is left out
-PATIENT = Retry(attempts=1000, longest_s=1.0)
-PATIENT_WITH_MODELS = Retry(attempts=1000, longest_s=1.0, codes=MODEL_MAY_RETURN)
+PATIENT = Retry(attempts=1000, max_s=1.0)
+PATIENT_WITH_MODELS = Retry(attempts=1000, max_s=1.0, codes=MODEL_MAY_RETURN)
 
 
 @contextlib.asynccontextmanager

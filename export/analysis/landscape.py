@@ -23,7 +23,7 @@ def landscape(
         Path | None, typer.Option(metavar="FILE", help="Draw the loss along the extreme eigenvectors (.png, .svg).")
     ] = None,
     tolerance: Annotated[float, typer.Option(help="What counts as zero, relative to the size of the data.")] = 1e-7,
-    seed: Annotated[int, typer.Option(min=0, help="Of drawn weights, and of the directions tried.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of random weights, and of the directions tried.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """At a minimum or at a saddle, how far from the best, and is there a way down? For deep linear networks."""
@@ -111,7 +111,7 @@ def _draw(weights: Any, x: Any, y: Any, point: Any, path: Path) -> None:
         lines.plot(steps, values, label=name if curvature is None else f"{name} ({curvature:.3g})")
     lines.axhline(point.least_loss, color="grey", ls=":", lw=1, label="global minimum")
     lines.plot(0, point.loss, "ko", ms=4)
-    lines.set_yscale("symlog", linthresh=max(10 * point.loss, 1e-3))
+    lines.set_ylim(min(0.0, point.least_loss), max(3 * point.loss, 4 * point.least_loss, 1e-3))
     lines.set(xlabel="distance from this point", ylabel="loss", title=f"{point.kind}, loss {point.loss:.4g}")
     lines.legend(frameon=False, fontsize=8)
     drawn = surface.contourf(steps, steps, np.log10(np.maximum(grid - point.least_loss, 1e-12) + 1e-6), 24)

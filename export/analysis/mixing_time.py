@@ -31,7 +31,7 @@ def mixing_time(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw total variation over updates (.png, .svg).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of random orders and of the sampler.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of random orders and of the sampler.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """How many updates does Gibbs sampling need, and in which order are the variables best visited?

@@ -1,4 +1,4 @@
-"""Operators that ONNX has itself and torch's exporter cannot translate: ours in torch, and a stable sort."""
+"""Operators that ONNX has itself and torch's exporter cannot translate well: ours in torch, and a stable sort."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def standard_translations() -> dict[Any, Callable[..., Any]]:
 
     return {
         torch.ops.neurips16.non_max_suppression.default: non_max_suppression,
+        torch.ops.neurips16.last_state.default: last_state,
         torch.ops.aten.sort.stable: stable_sort,
     }
 
@@ -40,6 +41,21 @@ def non_max_suppression(boxes: Any, scores: Any, iou_threshold: float, score_thr
     ones = op.Expand(op.Constant(value_float=1.0), count)
     nothing = op.ConstantOfShape(op.Shape(scores))
     return op.Greater(op.ScatterND(nothing, selected, ones), op.Constant(value_float=0.5))
+
+
+def last_state(inputs: Any, lengths: Any, weight: Any, recurrent: Any, bias: Any, cell: str) -> Any:
+    """Inputs [N, T, C] and lengths [N] to the last states [N, H] of an LSTM or a GRU."""
+    op = _operators()
+
+    hidden = recurrent.shape[1]
+    first, steps = op.Constant(value_ints=[0]), op.Cast(lengths, to=6)  # INT32
+    by_time = op.Transpose(inputs, perm=[1, 0, 2])
+    one_way = (op.Unsqueeze(tensor, first) for tensor in (weight, recurrent, bias))
+    if cell == "lstm":
+        _, state, _ = op.LSTM(by_time, *one_way, steps, hidden_size=hidden)
+    else:
+        _, state = op.GRU(by_time, *one_way, steps, hidden_size=hidden, linear_before_reset=1)
+    return op.Squeeze(state, first)
 
 
 def stable_sort(values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from neurips16.export.errors import ParityError
-from neurips16.export.spec import ModelSpec
+from neurips16.export.spec import MetricGate, ModelSpec
 
 REPORT_NAME = "parity.json"
 PACKAGES = ("neurips16", "torch", "onnx", "onnxruntime", "numpy")
@@ -25,7 +25,7 @@ PACKAGES = ("neurips16", "torch", "onnx", "onnxruntime", "numpy")
 class Failure:
     """One thing that is wrong."""
 
-    where: str  # file, cases, torch, onnx, kernels, server or metrics
+    where: str  # file, cases, torch, onnx, kernels, server or incumbent
     text: str
     case: int | None = None  # which of the cases, where it is about one
 
@@ -67,6 +67,8 @@ class ParityReport:
     cases: list[Any] = field(default_factory=list)  # the inputs' shapes, of each step where a case has several
     runs: dict[str, dict[str, OutputReport]] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: dict[str, Any] | None = None  # the fingerprint of the data set; None: --no-data, or a system without any
+    incumbent: dict[str, Any] = field(default_factory=dict)  # what the version before was, and how it compares
     failures: list[Failure] = field(default_factory=list)
 
     @classmethod
@@ -101,12 +103,18 @@ class ParityReport:
         self, spec: ModelSpec, where: str, reference: Mapping[str, float], got: Mapping[str, float]
     ) -> None:
         """Record the task's own metrics of ``where`` ("onnx") and hold them against the gates of ``spec``."""
-        named = {gate.name: gate for gate in spec.metrics}
-        self.metrics[where] = {
-            name: {"torch": reference.get(name), where: got.get(name), "allowed_loss": gate.allowed_loss}
-            for name, gate in named.items()
-        }
+        self.metrics[where] = _side_by_side(spec.metrics, "torch", reference, where, got)
         self.failures += check_metrics(spec, reference, got, where=where)
+
+    def add_incumbent(
+        self, spec: ModelSpec, version: int, sha256: str, reference: Mapping[str, float], got: Mapping[str, float]
+    ) -> None:
+        """Record the metrics of the published version that this model is to replace, and hold this one against them."""
+        metrics = _side_by_side(spec.metrics, "incumbent", reference, "onnx", got)
+        self.incumbent = {"version": version, "sha256": sha256, "compared": True, "metrics": metrics}
+        self.failures += check_metrics(
+            spec, reference, got, where="incumbent", before=f"the published version {version}"
+        )
 
     def to_json(self) -> str:
         """The report as JSON; an infinity is written as the string "inf"."""
@@ -120,33 +128,53 @@ class ParityReport:
 
 
 def check_metrics(
-    spec: ModelSpec, reference: Mapping[str, float], candidate: Mapping[str, float], *, where: str = "metrics"
+    spec: ModelSpec,
+    reference: Mapping[str, float],
+    candidate: Mapping[str, float],
+    *,
+    where: str = "metrics",
+    before: str = "torch",
 ) -> list[Failure]:
     """The metric gates of ``spec`` that ``candidate`` (an exported or served model) does not pass.
 
     Args:
-        spec: names the metrics, and how much of each the export may lose.
-        reference: the metrics of the checkpoint.
+        spec: names the metrics, and how much of each may be lost.
+        reference: the metrics of the checkpoint, or of the version that is published.
         candidate: the same metrics of the exported or the served model.
-        where: what to call the candidate.
+        where: what to call the comparison.
+        before: what to call the reference.
     """
     failures = []
     for gate in spec.metrics:
         if gate.name not in reference or gate.name not in candidate:
-            lacking = "torch" if gate.name not in reference else where
+            lacking = before if gate.name not in reference else where
             failures.append(Failure(where, f"metric {gate.name!r} was not measured ({lacking} lacks it)"))
             continue
-        before, after = reference[gate.name], candidate[gate.name]
-        loss = after - before if gate.lower_is_better else before - after
+        old, new = reference[gate.name], candidate[gate.name]
+        loss = new - old if gate.lower_is_better else old - new
         if not loss <= gate.allowed_loss:  # so written that a NaN fails
             failures.append(
                 Failure(
                     where,
-                    f"metric {gate.name!r} is {after:.6g}, torch has {before:.6g}: a loss of {loss:.3g}, "
+                    f"metric {gate.name!r} is {new:.6g}, {before} has {old:.6g}: a loss of {loss:.3g}, "
                     f"allowed is {gate.allowed_loss:g} ({gate.reason})",
                 )
             )
     return failures
+
+
+def _side_by_side(
+    gates: Sequence[MetricGate], before: str, reference: Mapping[str, float], after: str, got: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    return {
+        gate.name: {
+            before: reference.get(gate.name),
+            after: got.get(gate.name),
+            "allowed_loss": gate.allowed_loss,
+            "lower_is_better": gate.lower_is_better,
+        }
+        for gate in gates
+    }
 
 
 def file_sha256(path: Path) -> str:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from neurips16.serving.errors import ServerFailedError
 from neurips16.serving.repository import prepare_model
+from neurips16.serving.signature import verify_model
 from neurips16.serving.triton.admin_token import HEADER
 from neurips16.serving.triton.server import TritonServer
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from neurips16.serving.triton.tls import ServerTLS
 
 logger = logging.getLogger("neurips16.serving")
@@ -36,6 +39,8 @@ class Service:
         model_control: what becomes of them later, as `TritonServer` has it.
         memory_limit: bytes that the server may take, None for as much as there is.
         op_libraries: as `TritonServer` has them.
+        keep_versions: how many of the newest versions of each model are served, None for all.
+        verify: the key with which every model must be signed, None to take models unsigned.
         timeout_s: how long they may take to load.
         verbose: show all that the server says, not only what needs attention.
     """
@@ -55,10 +60,13 @@ class Service:
         model_control: str,
         memory_limit: int | None,
         op_libraries: Sequence[str],
+        keep_versions: int | None,
+        verify: Ed25519PublicKey | None,
         timeout_s: float,
         verbose: bool,
     ):
         grpc_port, http_port, metrics_port = ports
+        self._keep_versions, self._verify = keep_versions, verify
         self._server = TritonServer(
             list(repositories),
             host=host,
@@ -73,7 +81,7 @@ class Service:
             models=models,
             model_control=model_control,
             memory_limit=memory_limit,
-            before_load=prepare_model,
+            before_load=self._prepare,
             strict=False,
             op_libraries=op_libraries,
         )
@@ -81,6 +89,12 @@ class Service:
         self._timeout_s = timeout_s
         self._verbose = verbose
         self._stopping = threading.Event()
+
+    def _prepare(self, model_dir: Path) -> None:
+        """Let a model pass before it is loaded: signed where it must be, and with a configuration."""
+        if self._verify is not None:
+            verify_model(model_dir, self._verify)
+        prepare_model(model_dir, keep_versions=self._keep_versions)
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
@@ -109,10 +123,13 @@ class Service:
     def _say_ready(self) -> None:
         models = ", ".join(sorted(self._server.models))
         token = self._server.admin_token_file
-        logger.info("ready: %s at %s (gRPC); admin token in %s; Ctrl-C stops", models, self._server.url, token)
         ports = self._server.ports
+        services = [f"{self._server.url} (gRPC)"]
+        services += [] if ports["HTTP"] is None else [f"{self._server.http_url} (HTTP)"]
+        services += [] if ports["metrics"] is None else [f"{self._server.metrics_url} (metrics)"]
+        logger.info("ready: %s at %s; admin token in %s; Ctrl-C stops", models, ", ".join(services), token)
         if ports["HTTP"] is not None:
-            logger.info("HTTP at %s: health for all, the rest with the header %s", self._server.http_url, HEADER)
+            logger.info("HTTP: health for all, the rest with the header %s", HEADER)
         elif self._http:
             logger.info("HTTP: left out beyond loopback, where --http-host would open it")
         if ports["metrics"] is None:

@@ -170,11 +170,11 @@ def _built(folder: str, name: str) -> Path:
 
 
 def _find(folder: str, name: str) -> Path | None:
-    # The parent namespace only: its search path is enough, and no other room is imported. An editable installation has
+    # The parent namespace only: its search path is enough, and no other package is imported. An editable install has
     # two places, the checkout and the build's.
     namespace = importlib.util.find_spec("neurips16")
     roots = [Path(place) / folder for place in (namespace.submodule_search_locations or [])] if namespace else []
-    room = importlib.util.find_spec(f"neurips16.{folder.partition('/')[0]}")
+    package = importlib.util.find_spec(f"neurips16.{folder.partition('/')[0]}")
     inner = folder.partition("/")[2]
-    roots += [Path(place) / inner for place in (room.submodule_search_locations or [])] if room else []
+    roots += [Path(place) / inner for place in (package.submodule_search_locations or [])] if package else []
     return next((root / name for root in roots if (root / name).is_file()), None)

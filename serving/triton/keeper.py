@@ -40,8 +40,9 @@ class ServerKeeper:
     def __init__(self, server: TritonServer, folder: RunFolder):
         self._server = server
         self._folder = folder
-        self._unnoted: set[str] = set()  # models that are ready, and that our backend does not note: ensembles
+        self._loaded: dict[str, LoadedModel] = {}  # as the server last said it: also what our backend does not note
         self._asked_s = 0.0
+        self.asked = 0  # how often the server has said what it has loaded
         self._ends_s: list[float] = []  # the times of the last ones
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="neurips16-keeper", daemon=True)
@@ -74,16 +75,17 @@ class ServerKeeper:
     def _ask(self) -> None:
         self._asked_s = time.monotonic()
         try:
-            noted, self._unnoted = self._server.loaded_models()
+            self._loaded = self._server.loaded_models()
         except ControlError:  # busy, or about to end: what was known stands
             return
-        self._release(noted)
+        self.asked += 1
+        self._release(self._loaded)
 
     def _start_again(self) -> None:
         """Start a server until one runs. The models that it is to load are those that the first had loaded."""
-        loaded = self._take_records()
-        self._release(loaded)
-        names = loaded.keys() | self._unnoted
+        noted = self._take_records()
+        self._release(noted)
+        loaded = noted | {name: model for name, model in self._loaded.items() if not model.noted and name not in noted}
         failed_starts = 0
         while not self._stopped.is_set():
             ended = self._server.ended()
@@ -95,7 +97,7 @@ class ServerKeeper:
             if self._stopped.wait(self._delay_s()):
                 return
             try:
-                self._server.replace(set(names), list(loaded.values()), self.quarantine.models)
+                self._server.replace(loaded, self.quarantine.models)
             except ServingError as error:
                 logger.error("%s", error)
                 failed_starts += 1

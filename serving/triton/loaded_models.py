@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurips16.serving.triton.management_client import ControlError, ServerControl
-
-logger = logging.getLogger("neurips16.serving.triton.loaded_models")
+from google.protobuf.json_format import MessageToDict
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,18 @@ class LoadedModel:
         name: the model's.
         config: its configuration, as the server completed it.
         files: the folder of the files that came with the call, None where they are the repository's.
+        noted: whether our backend wrote it down; else the server was asked.
     """
 
     name: str
     config: Mapping[str, Any]
     files: Path | None
+    noted: bool = True
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> LoadedModel:
+        """A model that is not our backend's, of the configuration that the server told."""
+        return cls(config.name, MessageToDict(config, preserving_proto_field_name=True), None, noted=False)
 
     def call_parameters(self) -> tuple[str, dict[str, bytes]]:
         """The configuration and the files of a load call that brings it back."""
@@ -53,18 +58,11 @@ def read_loaded(folder: Path) -> dict[str, LoadedModel]:
     return found
 
 
-def bring_back(loaded: Iterable[LoadedModel], folder: Path, control: ServerControl) -> None:
-    """Load again what an admin had loaded with a configuration or files of the call's own.
+def differing(loaded: Iterable[LoadedModel], configs: Mapping[str, Mapping[str, Any]]) -> list[LoadedModel]:
+    """Those whose files, or configuration, are not what the repository has.
 
     Args:
         loaded: what there was.
-        folder: where the backend notes what it loads from the repository now.
-        control: of the server. A model that does not load is said in the log.
+        configs: the configuration that each model had when it was loaded from the repository.
     """
-    configs = {name: model.config for name, model in read_loaded(folder).items()}
-    for model in loaded:
-        if model.files is not None or configs.get(model.name) != model.config:
-            try:
-                control.load(model.name, *model.call_parameters())
-            except ControlError as error:
-                logger.error("model %r is not what was loaded before: %s", model.name, error)
+    return [one for one in loaded if one.files is not None or configs.get(one.name) != one.config]

@@ -14,12 +14,14 @@ from collections import deque
 logger = logging.getLogger("neurips16.serving.triton.log")
 
 KEPT_LINES = 200
-_HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ [\w./-]+:\d+\] ?(.*)")
+_HEADER = re.compile(r"([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ ([\w./-]+):\d+\] ?(.*)")
 _LEVELS = {"I": logging.DEBUG, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
 _CHATTER = (
     "Signal (15) received",  # we sent it
     "Removing initializer '",  # ONNX Runtime tidies up a graph that the exporter left so
 )
+# Where the server logs that a model did not load, several times for each; the status call has the reason, too.
+_LOAD_SOURCES = ("backend_model.cc", "model_lifecycle.cc", "tritonserver.cc")
 # What this server says on every machine without a GPU: true, and of no use to anyone who asked for none.
 _NO_GPU_CHATTER = (
     "CudaDriverHelper has not been initialized",
@@ -29,9 +31,15 @@ _NO_GPU_CHATTER = (
 
 
 class ServerLog:
-    """Collects the lines of one server. Safe to feed and to read from different threads."""
+    """Collects the lines of one server. Safe to feed and to read from different threads.
 
-    def __init__(self) -> None:
+    Args:
+        load_failures: pass on, once each, that a model did not load: for a server whose loads are asked for by others.
+            Who starts the loads logs the reasons that the status calls give.
+    """
+
+    def __init__(self, *, load_failures: bool = False) -> None:
+        self._repeated = _LOAD_SOURCES if not load_failures else tuple(set(_LOAD_SOURCES) - {"model_lifecycle.cc"})
         self._chatter: tuple[str, ...] = _CHATTER
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self._lock = threading.Lock()
@@ -55,9 +63,9 @@ class ServerLog:
 
     def _classify(self, line: str) -> tuple[int, str]:
         match = _HEADER.match(line)
-        level, text = (_LEVELS[match[1]], match[2]) if match else (logging.INFO, line)
+        level, source, text = (_LEVELS[match[1]], match[2], match[3]) if match else (logging.INFO, "", line)
         if not match and (not line.strip() or line[0] in "+|"):
             level = logging.DEBUG  # the tables that the server draws at its start
-        if any(chatter in text for chatter in self._chatter):
+        if source in self._repeated or any(chatter in text for chatter in self._chatter):
             level = logging.DEBUG
         return level, text.strip('"') if match else text

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
 from neurips16.serving.triton.admin_token import GRPC_HEADER
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 CALL_S = 5.0
 LOAD_S = 1800.0  # an accelerator may compile an engine while a model loads
@@ -80,6 +84,10 @@ class ServerControl:
     def is_ready(self, model: str) -> bool:
         """Whether a model can answer; also one that is in no repository, of which the index says nothing."""
         return self._client.is_model_ready(model, client_timeout=CALL_S)
+
+    def config(self, model: str) -> ModelConfig:
+        """The configuration of a model, as the server completed it."""
+        return self._client.get_model_config(model, client_timeout=CALL_S).config
 
     def load(self, model: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or what has changed of it.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from neurips16.serving.errors import RepositoryError
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+
+from neurips16.serving.repository import model_folders
 from neurips16.serving.triton.management_client import ModelState
+
+logger = logging.getLogger("neurips16.serving.triton.repositories")
 
 
 def explain(entry: ModelState) -> str:
@@ -17,16 +22,25 @@ def explain(entry: ModelState) -> str:
 
 
 def check_repository(repository: Path) -> None:
-    """Refuse a folder that is no model repository.
+    """Refuse a folder that is no model repository; what in it is no model is named, and then passed over.
 
     Raises:
-        RepositoryError: it does not exist, is no folder, or no folder in it has a config.pbtxt or a version.
+        RepositoryError: it does not exist, is no folder, or no folder in it is a model.
     """
-    if not repository.is_dir():
-        raise RepositoryError(f"{repository} is no folder: name a model repository (MODEL/VERSION/model.onnx in it)")
-    for model in repository.iterdir():
-        if (model / "config.pbtxt").is_file() or any(version.is_file() for version in model.glob("[0-9]*/model.onnx")):
-            return
-    raise RepositoryError(
-        f"{repository} holds no model: expected MODEL/VERSION/model.onnx in it, as `neurips16 export` writes"
+    models = model_folders(repository)
+    others = sorted(path.name for path in repository.iterdir() if path not in models)
+    if others:
+        logger.info("%s: no models, and passed over: %s", repository, ", ".join(ascii(name) for name in others))
+
+
+def assumed(config: ModelConfig) -> str:
+    """What the server took from a model's file, for want of a configuration, on one line."""
+    tensors = (
+        f"{tensor.name} {DataType.Name(tensor.data_type).removeprefix('TYPE_')} {list(tensor.dims)}"
+        for tensor in (*config.input, *config.output)
+    )
+    batching = f"batches of up to {config.max_batch_size}" if config.max_batch_size else "no batching"
+    return (
+        f"model {config.name!r} has no config.pbtxt; assumed from its file: {batching}; {'; '.join(tensors)} "
+        "(-1: any length). Write a config.pbtxt to say otherwise"
     )

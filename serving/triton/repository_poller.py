@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from neurips16.serving.errors import ServingError
+from neurips16.serving.repository import CONFIG_FILE, is_model
 from neurips16.serving.triton.management_client import ControlError, ServerControl
+from neurips16.serving.triton.repositories import assumed
 
 logger = logging.getLogger("neurips16.serving.triton.repository_poller")
 
@@ -28,6 +30,7 @@ class RepositoryPoller:
         control: loads and unloads models.
         wanted: the models that should be ready; changed as models come and go.
         before_load: called with a model's folder before it is loaded.
+        loaded: called with a model's name after it was.
         poll_s: seconds from one look to the next.
     """
 
@@ -39,12 +42,14 @@ class RepositoryPoller:
         control: ServerControl,
         wanted: set[str],
         before_load: Callable[[Path], object] | None,
+        loaded: Callable[[str], None],
         poll_s: float,
     ):
         self._repositories = repositories
         self._control = control
         self._wanted = wanted
         self._before_load = before_load
+        self._loaded = loaded
         self._poll_s = poll_s
         self._models = models
         self._known = known
@@ -98,7 +103,10 @@ class RepositoryPoller:
             self._before_load(folder)
         self._control.load(folder.name)
         self._wanted.add(folder.name)
+        self._loaded(folder.name)
         logger.info("loaded what is new of model %r", folder.name)
+        if not (folder / CONFIG_FILE).is_file():
+            logger.info("%s", assumed(self._control.config(folder.name)))
 
     def _unload(self, folder: Path) -> None:
         self._wanted.discard(folder.name)
@@ -107,12 +115,12 @@ class RepositoryPoller:
 
 
 def look(repositories: Sequence[Path], models: Collection[str] | None) -> dict[Path, Fingerprint]:
-    """The model folders of the repositories, or those of ``models`` only. Hidden ones are no models."""
+    """The model folders of the repositories, or those of ``models`` only."""
     return {
         folder: fingerprint(folder)
         for repository in repositories
         for folder in repository.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and (models is None or folder.name in models)
+        if is_model(folder) and (models is None or folder.name in models)
     }
 
 

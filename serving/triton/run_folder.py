@@ -57,7 +57,9 @@ class RunFolder:
             made = cls(folder, lock)
             made.renew()
         except OSError as error:
-            raise ServerFailedError(f"cannot make a folder in {tempfile.gettempdir()}: {error}") from error
+            raise ServerFailedError(
+                f"cannot make a folder in {tempfile.gettempdir()}: {error.strerror or error}; set TMPDIR to another"
+            ) from error
         return made
 
     @property

@@ -5,27 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neurips16.serving.errors import ModelFailedError, RepositoryError, ServerFailedError
+from neurips16.serving.repository import CONFIG_FILE
 from neurips16.serving.triton.address import accepts, claim_ports, reachable_host, settle_hosts
 from neurips16.serving.triton.admin_token import check_token, make_token, save_token
-from neurips16.serving.triton.admission import admit
+from neurips16.serving.triton.admission import admit, admit_again
 from neurips16.serving.triton.in_flight import Activity, at_work, read_activities
 from neurips16.serving.triton.installation import gpu_usable
 from neurips16.serving.triton.keeper import ServerKeeper
 from neurips16.serving.triton.launch import STOP_S, Installation, Launch
-from neurips16.serving.triton.loaded_models import LoadedModel, bring_back, read_loaded
+from neurips16.serving.triton.loaded_models import LoadedModel, differing, read_loaded
 from neurips16.serving.triton.log import ServerLog
 from neurips16.serving.triton.management_client import ControlError, ModelState, ServerControl
 from neurips16.serving.triton.memory_limit import limit_memory
 from neurips16.serving.triton.process import ServerProcess
 from neurips16.serving.triton.quarantine import write_quarantined
-from neurips16.serving.triton.repositories import check_repository, explain
-from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller, look
+from neurips16.serving.triton.repositories import assumed, check_repository, explain
+from neurips16.serving.triton.repository_poller import Fingerprint, RepositoryPoller
 from neurips16.serving.triton.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class TritonServer:
         self._verbose = verbose
         self._wanted: set[str] | None = None  # the models that should be ready, once the start is over
         self._found: dict[Path, Fingerprint] = {}  # the models to load at the start, by folder
-        self._log = ServerLog()
+        self._own_configs: dict[str, Mapping[str, Any]] = {}  # of models as they were loaded from the repository
+        self._log = ServerLog(load_failures=model_control == "explicit")
         self._start_with: Launch | None = None
         self._folder: RunFolder | None = None
         self._process: ServerProcess | None = None
@@ -149,6 +151,11 @@ class TritonServer:
     def http_url(self) -> str:
         """Where clients reach the HTTP service, as HOST:PORT."""
         return self._address("HTTP")
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the metrics are read, as HOST:PORT."""
+        return self._address("metrics")
 
     @property
     def models(self) -> set[str]:
@@ -234,6 +241,8 @@ class TritonServer:
         for entry in failed:
             logger.error("left out: %s", explain(entry))
         self._wanted = wanted
+        self._note_own(wanted)
+        self._say_assumed()
         self._follow_repository(self._found)
         self._keeper = ServerKeeper(self, folder)
         self._keeper.start()
@@ -293,8 +302,8 @@ class TritonServer:
         activities = read_activities(folder.in_flight)
         return f"Triton ended by itself with status {process.poll()}{at_work(activities)}", activities
 
-    def loaded_models(self) -> tuple[dict[str, LoadedModel], set[str]]:
-        """What is loaded: the backend's own records, and the names of the models that are ready without one.
+    def loaded_models(self) -> dict[str, LoadedModel]:
+        """What is loaded: as our backend wrote it down, and after that what other backends have (ensembles, say).
 
         Raises:
             ControlError: the server does not answer.
@@ -304,14 +313,18 @@ class TritonServer:
         before = read_loaded(folder.loaded)
         ready = {entry.model for entry in self._control.index() if entry.ready}
         noted = read_loaded(folder.loaded)
-        return noted, ready - before.keys() - noted.keys()  # a record may go, or come, meanwhile
+        others = sorted(ready - before.keys() - noted.keys())  # a record may go, or come, meanwhile
+        return noted | {name: LoadedModel.of(self._control.config(name)) for name in others}
 
-    def replace(self, names: set[str], loaded: Sequence[LoadedModel], without: Mapping[str, str]) -> None:
+    def replace(self, loaded: Mapping[str, LoadedModel], without: Mapping[str, str]) -> None:
         """Start a server in the place of one that has ended.
 
+        What an admin had loaded with a configuration or files of the call's own is not loaded from the repository, not
+        even for a moment: it comes back as it was, or is not ready. (The parts of an ensemble are, for a moment: Triton
+        loads them with it from there.)
+
         Args:
-            names: the models that the ended one had loaded.
-            loaded: their configurations and files.
+            loaded: what the ended one had loaded.
             without: the models that are refused at this start, and why. Once it is over, whoever loads one by its name
                 has it back.
 
@@ -325,23 +338,44 @@ class TritonServer:
         if self._control is not None:
             self._control.close()
         folder.renew()
-        found = look(self.repositories, self._models if self._model_control == "poll" else None)
+        admins = {model.name: model for model in differing(loaded.values(), self._own_configs)}
+        models = self._models if self._model_control == "poll" else loaded.keys() | without.keys()
+        found, refused = admit_again(self.repositories, models, self._before_load)
         known = {model.name for model in found}
-        if self._model_control == "poll":
-            names = known
-        asked, names = names | without.keys(), names - without.keys()
+        names = (known | admins.keys() if self._model_control == "poll" else set(loaded)) - without.keys()
         claim_ports(self.hosts, self.ports)
         write_quarantined(without, folder.quarantined)
-        self._launch(asked & known)  # those that are refused, too: then the server's index says why they are missing
+        # Those that are refused are asked for, too: then the server's index says why they are missing.
+        self._launch(((names - admins.keys()) | without.keys()) & known)
         self._wait_live(READY_TIMEOUT_S, None)
         folder.quarantined.unlink()
         for entry in self._index():
-            if entry.model in names and not entry.ready:
+            if entry.model in names - admins.keys() and not entry.ready:
                 logger.error("%s", explain(entry))
-        assert self._control is not None
-        bring_back([model for model in loaded if model.name in names], folder.loaded, self._control)
+        self._note_own(names & known - admins.keys())
+        # A refused folder is not loaded under a configuration of the call's own either; files of its own need none.
+        self._bring_back(m for m in admins.values() if m.name in names and (m.files or m.name not in refused))
         self._wanted = names
         self._follow_repository(found)
+
+    def _bring_back(self, loaded: Iterable[LoadedModel]) -> None:
+        """Load again what an admin had loaded with a configuration or files of the call's own."""
+        assert self._control is not None
+        # Ensembles first: to load one takes the files of a call from its parts.
+        for model in sorted(loaded, key=lambda model: model.noted):
+            try:
+                self._control.load(model.name, *model.call_parameters())
+            except ControlError as error:
+                logger.error("model %r cannot be loaded again as it was, and is not served: %s", model.name, error)
+
+    def _note_own(self, names: Collection[str]) -> None:
+        """Note the configurations of models that have just been loaded from the repository, to know an admin's by."""
+        try:
+            self._own_configs |= {
+                name: model.config for name, model in self.loaded_models().items() if name in names and not model.files
+            }
+        except ControlError as error:
+            raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
 
     def _launch(self, models: Iterable[str]) -> None:
         assert self._start_with is not None
@@ -383,13 +417,29 @@ class TritonServer:
         except ControlError as error:
             raise ServerFailedError(f"Triton runs, but does not say what it has loaded: {error}") from error
 
+    def _say_assumed(self) -> None:
+        assert self._control is not None
+        for model in self._found:
+            if model.name in self.models and not (model / CONFIG_FILE).is_file():
+                try:
+                    logger.info("%s", assumed(self._control.config(model.name)))
+                except ControlError as error:
+                    logger.warning("what was assumed of model %r is not known: %s", model.name, error)
+
     def _follow_repository(self, found: dict[Path, Fingerprint]) -> None:
         if self._model_control != "poll":
             return
         assert self._control is not None
         assert self._wanted is not None
         self._poller = RepositoryPoller(
-            self.repositories, self._models, found, self._control, self._wanted, self._before_load, self._poll_s
+            self.repositories,
+            self._models,
+            found,
+            self._control,
+            self._wanted,
+            self._before_load,
+            lambda name: self._note_own([name]),
+            self._poll_s,
         )
         self._poller.start()
 

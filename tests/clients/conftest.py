@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from neurips16.clients.client import Client
 from neurips16.clients.command import main
+from neurips16.clients.media.limits import VARIABLES
 from neurips16.clients.protocol.connection import Retry, Timeout
 
 EMBEDDING_SIZE, RANK_SIZE = 16, 11
@@ -213,6 +214,8 @@ def _start(servicer: FakeServer, credentials: grpc.ServerCredentials | None = No
 def _no_environment(monkeypatch):
     for name in ("URL", "TLS_CA", "TLS_CERTIFICATE", "TLS_KEY", "AUTHORIZATION", "ADMIN_TOKEN"):
         monkeypatch.delenv(f"NEURIPS16_{name}", raising=False)
+    for name in VARIABLES:  # a command sets them
+        monkeypatch.setenv(name, "")
 
 
 @pytest.fixture(scope="session")
@@ -249,7 +252,7 @@ def server(_server):
 
 @pytest.fixture
 def client(server):
-    with Client(server.url, retry=Retry(attempts=4, initial_s=0.01, longest_s=0.02), timeout=Timeout(10, 10)) as client:
+    with Client(server.url, retry=Retry(attempts=4, initial_s=0.01, max_s=0.02), timeout=Timeout(10, 10)) as client:
         yield client
 
 

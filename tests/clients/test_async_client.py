@@ -19,7 +19,7 @@ from neurips16.clients.protocol.errors import (
 )
 
 TEXT = {"text": np.full((1, 64), 97, np.uint8)}
-RETRY = Retry(attempts=4, initial_s=0.01, longest_s=0.02)
+RETRY = Retry(attempts=4, initial_s=0.01, max_s=0.02)
 
 
 def ask(server, question, **options):

@@ -98,7 +98,7 @@ def test_no_server():
 
 def test_a_server_that_comes_back_is_found_again(start_server):
     first = start_server()
-    with Client(first.url, retry=Retry(attempts=100, initial_s=0.05, longest_s=0.1)) as client:
+    with Client(first.url, retry=Retry(attempts=100, initial_s=0.05, max_s=0.1)) as client:
         assert client.server_ready()
         first.server.stop(None).wait()
         threading.Timer(0.5, lambda: start_server(port=first.url.split(":")[1])).start()
@@ -127,7 +127,7 @@ def test_deadline(server):
 
 def test_attempts_share_one_deadline(server):
     server.faults.unavailable = 10**6
-    retry, timeout = Retry(attempts=10**6, initial_s=0.01, longest_s=0.02), Timeout(infer_s=0.3, control_s=0.3)
+    retry, timeout = Retry(attempts=10**6, initial_s=0.01, max_s=0.02), Timeout(infer_s=0.3, control_s=0.3)
     with Client(server.url, retry=retry, timeout=timeout) as client:
         started = time.monotonic()
         with pytest.raises((ServerUnavailableError, DeadlineExceededError)):

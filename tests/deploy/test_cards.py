@@ -87,12 +87,21 @@ def test_what_is_measured_is_not_measured_again(script, tmp_path) -> None:
     }
 
 
-def test_the_card_of_deepmath(script) -> None:
+def test_the_card_of_deepmath(script, tmp_path, monkeypatch) -> None:
     deepmath = script("deepmath")
     measured = [name for name in deepmath.TARGETS if (CARDS / f"deepmath/{name}.json").is_file()]
     assert "network" in measured
     results = {name: read("deepmath", name) for name in measured}
-    assert deepmath.card(results, read("deepmath", "run")) == (CARDS / "deepmath/README.md").read_text()
+    seeds = deepmath.read_seeds()
+    assert len(seeds) >= 3
+    logs = {name: log for name, (log, _, _) in deepmath.PROVERS.items()}
+    proofs = {name: deepmath.read_proofs(CARDS / f"deepmath/{log}.jsonl") for name, log in logs.items()}
+    picture = (CARDS / "deepmath/proved.png").read_bytes()
+    monkeypatch.setattr(deepmath, "CARD", tmp_path)  # the picture goes there
+    (tmp_path / "notes.md").write_text((CARDS / "deepmath/notes.md").read_text())
+    written = deepmath.card(results, seeds, proofs, read("deepmath", "run"))
+    assert written == (CARDS / "deepmath/README.md").read_text()
+    assert (tmp_path / "proved.png").read_bytes()[:8] == picture[:8]
 
 
 def test_the_card_of_the_sound_classifier(script) -> None:

@@ -118,7 +118,7 @@ class TestAllModels:
     def test_shapes_that_overflow_are_refused(self, server, questions):
         finding = refusals.overflow(server, questions, rounds=1)
         assert not finding.failures
-        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 6}
+        assert finding.figures["codes"] == {"INVALID_ARGUMENT": 7}
 
     def test_a_short_deadline_is_kept(self, server):
         assert not asyncio.run(deadlines.short_deadlines(server)).failures
@@ -193,6 +193,7 @@ def test_every_kind_of_malformed_request_differs_from_the_good_one(questions):
     check()
     overflowing = {sample.model for sample in samples if malformed.overflowing(sample)}
     assert overflowing == {
+        "gibbs_sampler",
         "linear_landscape",
         "premise_encoder",
         "premise_ranker",
@@ -242,9 +243,19 @@ def test_a_failure_ends_the_command_with_1_after_all_scenarios(tmp_path, monkeyp
 def test_a_reader_that_fails_under_the_fuzzer_is_a_failure(tmp_path, monkeypatch):
     outcomes = [soak_command.Outcome("a", 5, ""), soak_command.Outcome("b", 2, "KeyError: 'x'; crash-1")]
     monkeypatch.setattr(soak_command, "fuzz", lambda *_: iter(outcomes))
-    finding = soak_command.fuzz_readers(1, tmp_path)
+    finding = soak_command.fuzz_readers(1, 1, tmp_path)
     assert finding.figures == {"a": 5, "b": 2}
     assert finding.failures == ["b: KeyError: 'x'; crash-1"]
+
+
+def test_readers_of_users_files_are_fuzzed_until_they_had_enough(tmp_path, monkeypatch):
+    def fuzz(seconds, output, chosen):
+        return [soak_command.Outcome(name, 10, "") for name in chosen or ("other", *soak_command.USERS_FILES)]
+
+    monkeypatch.setattr(soak_command, "fuzz", fuzz)
+    finding = soak_command.fuzz_readers(1, 70, tmp_path)
+    assert finding.figures == {"other": 10, **dict.fromkeys(soak_command.USERS_FILES, 20)}
+    assert finding.failures == []
 
 
 @pytest.mark.triton

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MESSAGES = re.findall(r"^`(.+?) *`$", (ROOT / "docs/troubleshooting.md").read_text("utf-8"), re.MULTILINE)
-SOURCES = [p for room in ("clients", "export", "serving", "training") for p in (ROOT / room).rglob("*.py")]
+SOURCES = [p for package in ("clients", "export", "serving", "training") for p in (ROOT / package).rglob("*.py")]
 
 
 def test_it_is_built_without_a_warning(tmp_path) -> None:

@@ -183,7 +183,7 @@ KILLED = """
 import os, sys, time
 import neurips16.export.publish as p
 from pathlib import Path
-with p._staging(Path(sys.argv[1])) as staging:
+with p.staging(Path(sys.argv[1])) as staging:
     (staging / "half").write_text("...")
     print(staging, flush=True)
     time.sleep(60)

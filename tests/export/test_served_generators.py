@@ -29,7 +29,7 @@ pytestmark = [
 def repository(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     for network in (infogan(), disentangle(), dgn_am()):
-        run_export(network.system, save(network, folder), folder / "models")
+        run_export(network.system, save(network, folder), folder / "models", no_data=True)
     return folder / "models"
 
 

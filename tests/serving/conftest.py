@@ -1,4 +1,4 @@
-"""One real server, on a repository of tiny models, for all tests of this room."""
+"""One real server, on a repository of tiny models, for all tests of this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny ONNX models, a repository of them, and what the tests of this room ask a server."""
+"""Tiny ONNX models, a repository of them, and what the tests of this package ask a server."""
 
 from __future__ import annotations
 

@@ -97,6 +97,7 @@ def ask(url: str, **options) -> np.ndarray:
 def test_serve_says_when_it_is_ready_and_ends_in_order(serving, number):
     assert serving.models == "scaled"
     assert serving.url.startswith("127.0.0.1:")
+    assert re.search(r" \(gRPC\), 127\.0\.0\.1:\d+ \(metrics\); admin token in ", serving.lines[-1])
     np.testing.assert_array_equal(ask(serving.url), [[2, 2]])
     (server,) = serving.family
     token = Path(re.search(r"admin token in (\S+);", serving.lines[-1])[1])
@@ -126,6 +127,20 @@ def test_a_server_that_ends_by_itself_is_started_again(serving):
     assert "Triton ended by itself with status -9" in "".join(serving.lines)
     np.testing.assert_array_equal(ask(serving.url), [[2, 2]])  # at the same port
     assert not server.is_running()
+
+
+def test_threads_follow_a_containers_quota(needs_triton, repository, half_a_core):
+    joined = f'echo $$ > {half_a_core}/cgroup.procs; exec "$@"'
+    start = ["sh", "-c", joined, "sh", *command("serve", str(repository), *FREE, "--verbose")]
+    with subprocess.Popen(start, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if " ready: " in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert "a pool of 1 threads for all models" in "".join(lines)
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

@@ -28,16 +28,16 @@ class Ending:
         return "Triton ended by itself with status -6", activities
 
     def loaded_models(self):
-        return {}, {"m", "bad"}
+        return {name: LoadedModel(name, {}, None, noted=False) for name in ("m", "bad")}
 
-    def replace(self, names, loaded, without) -> None:
+    def replace(self, loaded, without) -> None:
         if self._fails:
             self._fails -= 1
             raise PortTakenError("somebody has the port")
         self._ends -= 1
         self.folder.renew()
-        self.replaced.append(names - without.keys())
-        self.models = names - without.keys()
+        self.models = loaded.keys() - without.keys()
+        self.replaced.append(self.models)
 
 
 @pytest.fixture

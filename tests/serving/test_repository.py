@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,17 @@ from onnx import helper
 
 from neurips16.export.spec import EXACT, ModelSpec, Op, StateSpec, TensorSpec, Tolerance, embed_spec
 from neurips16.serving.errors import ReleaseError, RepositoryError
-from neurips16.serving.repository import HEADER, config_for, newest_model, prepare, read_config, render, write_config
+from neurips16.serving.repository import (
+    HEADER,
+    config_for,
+    newest_model,
+    prepare,
+    prepare_model,
+    read_config,
+    render,
+    write_config,
+)
+from neurips16.serving.triton.repository_poller import look
 
 CLOSE = Tolerance(1e-4, 1e-5, "sums")
 
@@ -312,21 +323,64 @@ class TestPrepare:
         with pytest.raises(RepositoryError) as error:
             prepare(tmp_path)
         lines = str(error.value).splitlines()
-        assert lines[0] == f"4 models of {tmp_path} cannot be served:"
-        for line, part in zip(lines[1:], ["neurips16 export", "no config.pbtxt", "opset 30", "d_broken"], strict=True):
+        assert lines[0] == f"3 models of {tmp_path} cannot be served:"
+        for line, part in zip(lines[1:], ["no config.pbtxt", "opset 30", "d_broken"], strict=True):
             assert part in line
         assert (tmp_path / "e_good" / "config.pbtxt").exists()
 
     def test_a_single_problem_stands_alone(self, tmp_path) -> None:
-        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty/1").mkdir(parents=True)
         with pytest.raises(RepositoryError, match=r"empty has no <version>/model\.onnx and no config\.pbtxt: export"):
             prepare(tmp_path)
 
     def test_a_configuration_of_ours_without_its_model(self, tmp_path) -> None:
         (tmp_path / "gone").mkdir()
         (tmp_path / "gone" / "config.pbtxt").write_text(render(config_for(SPEC)))
+        with pytest.raises(RepositoryError, match="holds no model"):  # its last version was taken away
+            prepare(tmp_path)
+        (tmp_path / "gone" / "1").mkdir()
         with pytest.raises(RepositoryError, match=r"gone has no <version>/model\.onnx: export the model again"):
             prepare(tmp_path)
+
+    def test_a_file_without_specification_or_configuration_is_left_to_the_server(self, tmp_path) -> None:
+        save_model(tmp_path / "foreign" / "1", None)
+        assert prepare(tmp_path) == []
+        assert [p.name for p in (tmp_path / "foreign").iterdir()] == ["1"]
+        (tmp_path / "foreign" / "libtriton_onnxruntime.so").touch()  # nobody answers for what it would run
+        with pytest.raises(RepositoryError, match="is a program"):
+            prepare(tmp_path)
+        (tmp_path / "foreign" / "libtriton_onnxruntime.so").unlink()
+        model = onnx.load(tmp_path / "foreign/1/model.onnx")
+        model.metadata_props.add(key="neurips16.spec", value="{")
+        onnx.save(model, tmp_path / "foreign/1/model.onnx")
+        with pytest.raises(RepositoryError, match="is not JSON"):  # one that says what it is, and says it wrongly
+            prepare(tmp_path)
+
+    def test_what_lies_beside_the_models_is_passed_over(self, tmp_path) -> None:
+        save_model(tmp_path / "detector" / "1", SPEC)
+        for name in (".git/objects/12", ".ipynb_checkpoints", "lost+found", "docs/pictures", "2024 notes"):
+            (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "README.md").touch()
+        assert prepare(tmp_path) == ["detector: wrote config.pbtxt, class_probabilities_labels.txt"]
+        assert list(look([tmp_path], None)) == [tmp_path / "detector"]
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+    def test_a_folder_that_cannot_be_looked_into_is_no_model(self, tmp_path) -> None:
+        save_model(tmp_path / "detector" / "1", SPEC)
+        (tmp_path / "lost+found").mkdir(mode=0)
+        assert list(look([tmp_path], None)) == [tmp_path / "detector"]
+
+    def test_several_versions_are_served_where_one_configuration_describes_them(self, tmp_path) -> None:
+        for number in ("1", "2", "10"):
+            save_model(tmp_path / "detector" / number, SPEC)
+        prepare_model(tmp_path / "detector", keep_versions=2)
+        assert read_config(tmp_path / "detector/config.pbtxt").version_policy.latest.num_versions == 2
+        prepare_model(tmp_path / "detector", keep_versions=None)
+        assert read_config(tmp_path / "detector/config.pbtxt").version_policy.HasField("all")
+        save_model(tmp_path / "detector/3", replace(SPEC, inputs=SPEC.inputs[:1]))
+        with pytest.raises(RepositoryError, match=r"versions 3 and 10 of model 'detector' cannot .* input differs"):
+            prepare_model(tmp_path / "detector", keep_versions=2)
+        prepare_model(tmp_path / "detector")  # the newest alone
 
     def test_no_repository(self, tmp_path) -> None:
         with pytest.raises(RepositoryError, match="is no folder"):

@@ -13,7 +13,8 @@ import numpy as np
 import psutil
 import pytest
 import tritonclient.grpc as grpc_client
-from serving_tools import ONE, X_TO_Y, eventually, infer, put, times
+from google.protobuf.json_format import MessageToDict
+from serving_tools import ONE, X_TO_Y, eventually, infer, lookup, put, times
 from tritonclient.utils import InferenceServerException
 
 from neurips16.clients import Client
@@ -40,6 +41,8 @@ sys.path.remove(str(DEPLOY))
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 PORTS = {"grpc_port": 0, "http_port": None, "metrics_port": None}
+
+AT_ONCE = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 20)]
 
 
 def activity(model: str, crashed: bool = False) -> Activity:
@@ -94,6 +97,28 @@ def repository(tmp_path) -> Path:
     return tmp_path / "models"
 
 
+def ensemble(repository: Path) -> str:
+    """The name of a model that runs both others, one after the other."""
+
+    def step(model: str, source: str, target: str) -> str:
+        maps = f'input_map {{ key: "x" value: "{source}" }} output_map {{ key: "y" value: "{target}" }}'
+        return f'step {{ model_name: "{model}" model_version: -1 {maps} }}'
+
+    steps = step("double", "x", "between") + step("triple", "between", "y")
+    folder = repository / "both"
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(
+        f'name: "both" platform: "ensemble" max_batch_size: 8 {X_TO_Y} ensemble_scheduling {{ {steps} }}'
+    )
+    return folder.name
+
+
+def narrow(client: grpc_client.InferenceServerClient, model: str) -> str:
+    """The configuration of a model, but for batches of three."""
+    config = MessageToDict(client.get_model_config(model).config, preserving_proto_field_name=True)
+    return json.dumps(config | {"max_batch_size": 3})
+
+
 def end(server: TritonServer) -> None:
     """Kill the server's process, and wait until another has taken its place."""
     before = server.restarts
@@ -135,7 +160,7 @@ class TestServer:
         put(repository, "broken_later", f"max_batch_size: 8 {X_TO_Y} {ONE}", times(4))
         with TritonServer(repository, **PORTS) as server, grpc_client.InferenceServerClient(server.url) as client:
             client.unload_model("triple", headers={GRPC_HEADER: server.admin_token})
-            assert eventually(lambda: "triple" not in server.loaded_models()[0])  # it goes when it has no request left
+            assert eventually(lambda: "triple" not in server.loaded_models())  # it goes when it has no request left
             (repository / "broken_later/1/model.onnx").write_bytes(b"no model")
             before = server.restarts
             psutil.Process(server.pid).kill()
@@ -168,24 +193,82 @@ class TestServer:
             end(server)
             assert not client.is_model_ready("unlike")
 
-    def test_an_ensemble_is_loaded_again(self, needs_triton, repository):
-        def step(model: str, source: str, target: str) -> str:
-            maps = f'input_map {{ key: "x" value: "{source}" }} output_map {{ key: "y" value: "{target}" }}'
-            return f'step {{ model_name: "{model}" model_version: -1 {maps} }}'
+    def test_what_an_admin_loaded_is_at_no_moment_the_repositorys(self, needs_triton, repository):
+        with (
+            TritonServer(repository, **PORTS) as server,
+            grpc_client.InferenceServerClient(server.url, channel_args=AT_ONCE) as client,
+        ):
+            admin = {GRPC_HEADER: server.admin_token}
+            files = {"file:1/model.onnx": times(7).SerializeToString()}
+            client.load_model("double", headers=admin, config=narrow(client, "double"))
+            client.load_model("triple", headers=admin, config=narrow(client, "triple"), files=files)
+            stop, wrong = threading.Event(), []
 
-        steps = step("double", "x", "between") + step("triple", "between", "y")
-        folder = repository / "both"
-        (folder / "1").mkdir(parents=True)
-        (folder / "config.pbtxt").write_text(
-            f'name: "both" platform: "ensemble" max_batch_size: 8 {X_TO_Y} ensemble_scheduling {{ {steps} }}'
-        )
+            def ask_on() -> None:
+                """Five rows are too many for an admin's models, and not for the repository's."""
+                while not stop.is_set():
+                    for model in ("double", "triple"):
+                        try:
+                            infer(client, model, {"x": np.ones((5, 2), np.float32)})
+                        except InferenceServerException:
+                            continue
+                        wrong.append(model)
+
+            thread = threading.Thread(target=ask_on)
+            thread.start()
+            end(server)
+            stop.set()
+            thread.join()
+            assert not wrong
+            np.testing.assert_array_equal(infer(client, "double", {"x": X})["y"], X * 2)
+            np.testing.assert_array_equal(infer(client, "triple", {"x": X})["y"], X * 7)
+
+    def test_an_ensemble_with_an_admins_parts_and_configuration_comes_back(self, needs_triton, repository):
+        both = ensemble(repository)
+        with (
+            TritonServer(repository, **PORTS) as server,
+            grpc_client.InferenceServerClient(server.url, channel_args=AT_ONCE) as client,
+        ):
+            admin = {GRPC_HEADER: server.admin_token}
+            files = {"file:1/model.onnx": times(7).SerializeToString()}
+            client.load_model(both, headers=admin, config=narrow(client, both))
+            client.load_model("double", headers=admin, config=narrow(client, "double"))
+            client.load_model("triple", headers=admin, config=narrow(client, "triple"), files=files)
+            seen = server._keeper.asked
+            assert eventually(lambda: server._keeper.asked > seen + 1)  # for what our backend does not note
+            end(server)
+            for model, factor in (("double", 2), ("triple", 7), (both, 14)):
+                np.testing.assert_array_equal(infer(client, model, {"x": X})["y"], X * factor)
+                assert client.get_model_config(model).config.max_batch_size == 3
+
+    def test_what_cannot_be_loaded_as_it_was_is_plainly_not_ready(self, needs_triton, repository, caplog):
+        with (
+            TritonServer(repository, **PORTS) as server,
+            grpc_client.InferenceServerClient(server.url, channel_args=AT_ONCE) as client,
+        ):
+            client.load_model("double", headers={GRPC_HEADER: server.admin_token}, config=narrow(client, "double"))
+            tensors = """input { name: "index" data_type: TYPE_INT64 dims: -1 }
+                output { name: "value" data_type: TYPE_FP32 dims: -1 }"""
+            put(repository, "double", f"max_batch_size: 8 {tensors} {ONE}", lookup())  # which is as good
+            before = server.restarts
+            psutil.Process(server.pid).kill()
+            assert eventually(lambda: server.restarts == before + 1)
+            assert not server.ready()
+            with grpc_client.InferenceServerClient(server.url, channel_args=AT_ONCE) as later:
+                assert not later.is_model_ready("double")
+                assert later.is_model_ready("triple")
+        assert "model 'double' cannot be loaded again as it was, and is not served: " in caplog.text
+
+    def test_an_ensemble_is_loaded_again(self, needs_triton, repository):
+        ensemble(repository)
         with (
             TritonServer(repository, **PORTS, model_control="explicit") as server,
             grpc_client.InferenceServerClient(server.url) as client,
         ):
             client.load_model("both", headers={GRPC_HEADER: server.admin_token})
             np.testing.assert_array_equal(infer(client, "both", {"x": X})["y"], X * 6)
-            time.sleep(1.5)  # the server is asked for what our backend does not note
+            seen = server._keeper.asked
+            assert eventually(lambda: server._keeper.asked > seen + 1)  # for what our backend does not note
             end(server)
             np.testing.assert_array_equal(infer(client, "both", {"x": X})["y"], X * 6)
 

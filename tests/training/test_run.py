@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from neurips16.training.errors import CheckpointError, UnknownSystemError
-from neurips16.training.run import run_training
+from neurips16.training.run import last_checkpoint, run_training
 from neurips16.training.system import PRESETS, find_system, load_module, read_checkpoint, system_names
 
 TINY = """
@@ -33,7 +33,6 @@ pytestmark = [
     # The trainer's advice about workers and intervals does not concern forty conjectures.
     pytest.mark.filterwarnings("ignore::UserWarning:lightning"),
     pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.rank_zero.LightningDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*"),
     pytest.mark.filterwarnings(
         "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"
     ),  # in Lightning's calls
@@ -73,6 +72,13 @@ def test_a_checkpoint_rebuilds_its_module_alone(deepmath_folder, tmp_path, prese
     assert yaml.safe_load((tmp_path / "run/metrics/version_0/config.yaml").read_text())["model"]["hidden"] == 12
 
 
+def test_the_last_checkpoint_is_that_of_the_last_epoch(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    for name in ("last.ckpt", "epoch999.ckpt", "epoch1000.ckpt"):
+        (tmp_path / name).touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "epoch1000.ckpt"
+
+
 def test_a_file_that_holds_code_is_not_opened(tmp_path):
     class Evil:
         def __reduce__(self):
@@ -96,6 +102,13 @@ def test_unknown_names_list_those_that_there_are(tmp_path):
     assert "deepmath" in system_names()
 
 
+def test_the_caller_keeps_its_denormals(tmp_path):
+    with pytest.raises(UnknownSystemError):
+        run_training("deepmaths", "small", None, tmp_path)
+    smallest = torch.tensor(2.0**-149)
+    assert smallest + smallest > 0
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("deepmath/*.yaml")), ids=lambda p: p.stem)
 def test_every_preset_is_accepted(preset, deepmath_folder, tmp_path):
     changes = [
@@ -106,4 +119,4 @@ def test_every_preset_is_accepted(preset, deepmath_folder, tmp_path):
     small = ["--model.channels=[4,4,4]", "--model.hidden=4", "--data.conjectures_per_batch=2", "--data.limit=4"]
     if "definition" in preset.read_text():
         pytest.skip("stage 2 needs a checkpoint of stage 1: see test_deepmath")
-    run_training(preset.parent.name, preset.stem, deepmath_folder, tmp_path, [*changes, *small])
+    assert run_training(preset.parent.name, preset.stem, deepmath_folder, tmp_path, [*changes, *small]) is None

@@ -1,7 +1,7 @@
 """Picture files as training reads them: RGB, of formats that are pictures and nothing else, within a bound.
 
 A picture is what the clients show a model: upright, 16 bits scaled to 8, laid on white where it is transparent. The
-cases that both rooms are held to stand in ``tests/picture_cases.py``.
+cases that both packages are held to stand in ``tests/picture_cases.py``.
 """
 
 from __future__ import annotations

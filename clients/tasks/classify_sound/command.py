@@ -24,19 +24,29 @@ def classify_sound(
         list[Path],
         typer.Argument(metavar="AUDIO...", help="Files (wav, flac, ogg, mp3, …), folders, or - for one on stdin."),
     ],
-    top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the likeliest K only.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for each file.")] = False,
+    top: Annotated[int | None, typer.Option(min=1, metavar="K", help="Show the K most probable only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each file.")] = False,
     timeline: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Draw what is heard when, for a single file.")
+        Path | None, typer.Option(metavar="PNG", help="Draw the classes over time, for a single file.")
+    ] = None,
+    max_sound_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Refuse a file that is longer.",
+            show_default="NEURIPS16_MAX_SOUND_SECONDS, else 3600",
+        ),
     ] = None,
 ) -> None:
-    """Say what can be heard in sound files.
+    """Classify what can be heard in sound files.
 
     A file that cannot be used is named and the others are answered; the status is 1 then.
     """
     from neurips16.clients.media.input_files import AUDIO_SUFFIXES, input_files
+    from neurips16.clients.media.limits import limit_files
     from neurips16.clients.protocol.errors import ClientError, InvalidInputError
 
+    limit_files(sound_s=max_sound_seconds)
     files = input_files(audio, AUDIO_SUFFIXES)
     if timeline is not None and len(files) > 1:
         raise InvalidInputError(f"--timeline draws one file, got {len(files)}: name one at a time")

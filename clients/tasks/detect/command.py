@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurips16.clients.protocol.command_options import Failures, Server, asks_server
+from neurips16.clients.protocol.command_options import Failures, MaxImageOption, Server, asks_server
 from neurips16.clients.tasks.detect import MIN_SCORE
 
 if TYPE_CHECKING:
@@ -29,16 +29,19 @@ def detect(
         Path | None, typer.Option("--draw", metavar="DIR", help="Also write each image with its boxes into DIR.")
     ] = None,
     min_score: Annotated[
-        float, typer.Option("--min-score", metavar="S", min=0.0, max=1.0, help="The threshold of the scores.")
+        float, typer.Option("--min-score", metavar="S", min=0.0, max=1.0, help="The score threshold.")
     ] = MIN_SCORE,
+    max_image_bytes: MaxImageOption = None,
 ) -> None:
     """Find the objects on images: their labels, scores and boxes in pixels.
 
     An image that cannot be used is named and the others are answered; the status is 1 then.
     """
     from neurips16.clients.media.input_files import IMAGE_SUFFIXES, input_files
+    from neurips16.clients.media.limits import limit_files
     from neurips16.clients.tasks.detect.calls import detect_each, detection_labels
 
+    limit_files(image_bytes=max_image_bytes)
     files = input_files(images, IMAGE_SUFFIXES)
     names = _drawn_names(files)
     failures = Failures()

@@ -21,7 +21,8 @@ class DrawnStates:
     Attributes:
         states: int64 [C, V], after the last update.
         marginals: float64 [V, Q], over the ends of all counted sweeps.
-        effective_draws: float64 [V], how many independent draws they are worth; NaN for a single chain.
+        effective_draws: float64 [V], how many independent draws they are worth; all of them for a variable that never
+            changed, else NaN for a single chain.
     """
 
     states: np.ndarray

@@ -18,7 +18,9 @@ def embed(
     output: Annotated[
         Path | None, typer.Option(metavar="NPY", help="Write the vectors there, float32, a row for each statement.")
     ] = None,
-    side: Annotated[str, typer.Option(help="As what: premise or conjecture.")] = "premise",
+    side: Annotated[
+        str, typer.Option(help="Embed them as premises or as conjectures: premise or conjecture.")
+    ] = "premise",
     as_json: JsonOption = False,
 ) -> None:
     """Turn statements into vectors."""

@@ -14,10 +14,11 @@ TASK = Task(
         "interpolate": "calls:interpolate",
         "preferred_input": "calls:preferred_input",
     },
-    command={"generate": "command:generate"},
+    command={"generate": "command:generate", "read-codes": "command:read_codes"},
     tab={"codes": "page:CODES", "style-swap": "page:SWAPPED", "preferred-inputs": "page:CLIMB"},
     examples=(
         "generate infogan --category 3 --continuous=-0.5,0.5 --count 8 --seed 7 --output {output}/threes.png",
+        "read-codes {examples}/1-three-bold.png {examples}/2-seven-slanted.png",
         "generate infogan --traverse 0 --output {output}/traversal.png",
         "generate disentangle --style {examples}/1-three-bold.png --style {examples}/3-two-turned.png "
         "--content {examples}/2-seven-slanted.png --content {examples}/4-five-small.png --output {output}/swapped.png",

@@ -1,4 +1,4 @@
-"""The sub-commands `generate infogan`, `generate disentangle` and `generate dgn-am`: pictures into files."""
+"""The sub-commands `generate infogan`, `generate disentangle` and `generate dgn-am`, and `read-codes`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from neurips16.clients.protocol.command_options import JsonOption, Server, asks_server
+from neurips16.clients.protocol.command_options import Failures, JsonOption, MaxImageOption, Server, asks_server
 
 generate = typer.Typer(help="Make pictures: a grid as PNG, or an animated GIF.", no_args_is_help=True)
 OutputOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="A .png, or a .gif for an animation.")]
 SeedOption = Annotated[int, typer.Option(help="Picture i of a grid has this seed plus i.")]
-ScaleOption = Annotated[int, typer.Option(min=1, max=32, help="Enlarge the pictures so many times.")]
+ScaleOption = Annotated[int, typer.Option(min=1, max=32, help="Enlarge the pictures by this factor.")]
 
 
 @generate.command()
@@ -22,19 +22,21 @@ def infogan(
     server: Server,
     output: OutputOption,
     category: Annotated[
-        str | None, typer.Option(help="Of each categorical code, with commas; default: each in turn.")
+        str | None, typer.Option(help="The category of each categorical code, comma-separated; default: each in turn.")
     ] = None,
-    continuous: Annotated[str | None, typer.Option(help="The continuous codes, with commas; default: zeros.")] = None,
+    continuous: Annotated[
+        str | None, typer.Option(help="The continuous codes, comma-separated; default: zeros.")
+    ] = None,
     traverse: Annotated[
         int | None, typer.Option(metavar="CODE", help="Let this continuous code (0, 1, ...) go through its range.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many pictures, or how many in each row of a traversal.")] = 10,
-    columns: Annotated[int, typer.Option(min=1, help="Of the grid.")] = 10,
+    columns: Annotated[int, typer.Option(min=1, help="Columns of the grid.")] = 10,
     seed: SeedOption = 0,
     scale: ScaleOption = 2,
     model: Annotated[str, typer.Option(help="Its name on the server.")] = "infogan",
 ) -> None:
-    """Pictures of latent codes.
+    """Generate pictures from latent codes.
 
     With --traverse, each row is one category with one seed, and the code grows from left to right.
     """
@@ -65,11 +67,11 @@ def disentangle(
         list[Path], typer.Option(metavar="FILE", help="A picture whose class is taken; may be repeated.")
     ],
     interpolate: Annotated[
-        int | None, typer.Option(metavar="STEPS", help="From the first --style to the first --content instead.")
+        int | None, typer.Option(metavar="STEPS", help="Interpolate from the first --style to the first --content.")
     ] = None,
     scale: ScaleOption = 2,
 ) -> None:
-    """The class of each picture (columns) in the style of each other (rows), with the originals at the edges.
+    """Draw the class of each content picture (columns) in the style of each style picture (rows).
 
     With --interpolate, the style changes along the columns, the class along the rows.
     """
@@ -97,15 +99,17 @@ def disentangle(
 def dgn_am(
     server: Server,
     output: OutputOption,
-    unit: Annotated[list[int] | None, typer.Option(help="A class; may be repeated; default: all.")] = None,
-    steps: Annotated[int, typer.Option(help="Of the ascent.")] = 200,
-    step_size: Annotated[float | None, typer.Option(help="Of the first step; default: the model's.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the code that the ascent starts from.")] = 0,
-    strip: Annotated[bool, typer.Option("--strip", help="Show the way there, one unit a row.")] = False,
+    unit: Annotated[
+        list[int] | None, typer.Option(help="The class whose unit is maximised; may be repeated; default: all.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the ascent.")] = 200,
+    step_size: Annotated[float | None, typer.Option(help="Size of the first step; default: the model's.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the code that the ascent starts from.")] = 0,
+    strip: Annotated[bool, typer.Option("--strip", help="Show the intermediate images, one unit a row.")] = False,
     scale: ScaleOption = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """The inputs that units of a classifier prefer; a .gif shows how they come about."""
+    """Generate the inputs that units of a classifier prefer; a .gif shows the ascent."""
     import numpy as np
 
     from neurips16.clients.media.picture_grid import grid, write_animation
@@ -153,6 +157,46 @@ def dgn_am(
     )
 
 
+@asks_server
+def read_codes(
+    server: Server,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files, folders, or - for stdin.")],
+    model: Annotated[str, typer.Option(help="Its name on the server.")] = "infogan_encoder",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each image.")] = False,
+    max_image_bytes: MaxImageOption = None,
+) -> None:
+    """Read the latent codes of images: the likeliest category, its probability, and the continuous codes.
+
+    An image that cannot be used is named and the others are answered; the status is 1 then.
+    """
+    from neurips16.clients.media.input_files import IMAGE_SUFFIXES, input_files
+    from neurips16.clients.media.limits import limit_files
+    from neurips16.clients.media.picture_grid import read_picture
+    from neurips16.clients.protocol.errors import ClientError
+
+    limit_files(image_bytes=max_image_bytes)
+    failures = Failures()
+    with server.client() as client:
+        channels = client.model_config(model).inputs[0].dims[-1]
+        for file in input_files(images, IMAGE_SUFFIXES):
+            try:
+                codes = client.read_codes(read_picture(file.source, channels), model=model)
+            except ClientError as error:
+                failures.add(file.name, error)
+                continue
+            continuous = codes.continuous[0].tolist()
+            if as_json:
+                probabilities = [found[0].tolist() for found in codes.probabilities]
+                typer.echo(
+                    json.dumps({"image": file.name, "category_probabilities": probabilities, "continuous": continuous})
+                )
+                continue
+            likeliest = [f"category {found.argmax()} ({found.max():.3f})" for found in codes.probabilities]
+            numbers = [f"continuous {' '.join(f'{code:+.2f}' for code in continuous)}"] if continuous else []
+            typer.echo(f"{file.name}: {', '.join(likeliest + numbers)}")
+    failures.finish()
+
+
 def _write(output: Path, image: object, scale: int, quiet: bool = False) -> None:
     from neurips16.clients.media.picture_grid import write_picture
 
@@ -168,4 +212,4 @@ def _numbers(text: str, option: str, *, whole: bool = False) -> list[float]:
         return [int(word) if whole else float(word) for word in text.split(",")]
     except ValueError as error:
         kind = "whole numbers" if whole else "numbers"
-        raise InvalidInputError(f"--{option} is {kind} with commas between them, got {text!r}") from error
+        raise InvalidInputError(f"--{option} takes {kind} with commas between them, got {text!r}") from error

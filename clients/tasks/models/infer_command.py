@@ -20,10 +20,10 @@ def infer(
     model: Annotated[str, typer.Argument(help="Its name on the server.", show_default=False)],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME=FILE.npy...", help="Each input as a file of NumPy's, batch axis first."),
+        typer.Argument(metavar="NAME=FILE.npy...", help="Each input as a NumPy file, batch axis first."),
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="Write each output there, as NAME.npy.")] = None,
-    version: Annotated[str, typer.Option(help="Of the model.", show_default="the server's choice")] = "",
+    version: Annotated[str, typer.Option(help="The version of the model.", show_default="the server's choice")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Ask any model, with arrays from files; `neurips16 models` says what each takes."""

@@ -19,15 +19,15 @@ def novelty(
     server: Server,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of numbers: .npy, or .parquet.")],
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of a Parquet file: a list column; default: all number columns.")
+        str | None, typer.Option(metavar="NAME", help="The list column of a Parquet file; default: all number columns.")
     ] = None,
-    bits: Annotated[int, typer.Option(min=1, help="Of the code: more bits tell more rows apart.")] = 16,
+    bits: Annotated[int, typer.Option(min=1, help="Length of the code: more bits tell more rows apart.")] = 16,
     centre: Annotated[bool, typer.Option(help="Subtract each column's mean first.")] = True,
     top: Annotated[int, typer.Option(min=1, metavar="K", help="Show the newest K rows.")] = 20,
     output: Annotated[
         Path | None, typer.Option(metavar="NPY", help="Write all scores there, float64, in the rows' order.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, a row each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each row.")] = False,
 ) -> None:
     """Rank the rows of a table by how new they are: what has few others like it comes first."""
     import numpy as np
@@ -81,7 +81,7 @@ def read_table(path: Path, column: str | None) -> np.ndarray:
         if column not in table.column_names:
             raise InvalidInputError(f"{path} has no column {column!r}; it has: {', '.join(table.column_names)}")
         return np.array(table[column].to_pylist(), np.float64)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError, KeyError, TypeError) as error:  # Arrow's derive from these
         raise InvalidInputError(f"{path} cannot be read as a table of numbers: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +17,11 @@ PIXELS = 24  # of a cell of the picture
 def play(
     server: Server,
     environment: Annotated[str, typer.Argument(metavar="ENV", help="As Gymnasium names it: neurips16/Chain-v0.")],
-    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    gif: Annotated[Path | None, typer.Option(metavar="FILE.gif", help="Show the first episode.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the environment.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to play.")] = 10,
+    gif: Annotated[
+        Path | None, typer.Option(metavar="FILE.gif", help="Write the first episode as an animation.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the environment.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, one for each episode.")
     ] = False,
@@ -30,20 +31,13 @@ def play(
     from neurips16.clients.protocol.errors import InvalidInputError
     from neurips16.clients.tables import print_table
     from neurips16.clients.tasks.play.calls import META, Policy
+    from neurips16.clients.tasks.play.episodes import make_environment
 
     with server.client() as client:
         learnt = client.model_config(META).parameters.get("environment")
         if environment != learnt:
             raise InvalidInputError(f"the server's models play {learnt}, not {environment}")
-        import gymnasium
-
-        if environment not in gymnasium.registry:  # of packages that say which they have; not every release asks them
-            for entry in entry_points(group="gymnasium.envs"):
-                entry.load()()
-        try:
-            env = gymnasium.make(environment, render_mode="rgb_array")
-        except gymnasium.error.Error as error:
-            raise InvalidInputError(f"the environment {environment} cannot be made: {error}") from error
+        env = make_environment(environment)
         policy = Policy(client)
         played: list[dict[str, Any]] = []
         for episode in range(episodes):

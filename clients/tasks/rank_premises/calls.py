@@ -22,6 +22,7 @@ from neurips16.clients.tasks.rank_premises.statements import Statement, parse_al
 from neurips16.clients.tasks.rank_premises.words import word_hashes
 
 STATEMENTS_PER_COMMIT = 4096
+UNLIKE_SHARE = 0.25  # a statement of whose symbols training saw no more is unlike anything there
 Method = Literal["hybrid", "network", "neighbours"]
 
 
@@ -46,6 +47,12 @@ class PremiseRanking(Sequence[RankedPremise]):
     truncated: tuple[int, ...]  # indexes of the premises that are longer: the rest of them was not read
     conjecture_truncated: bool
     excluded: int = 0  # premises that were left out because a proof must not use them
+    known_share: float | None = None  # of the conjecture's symbols, those that training saw; None: not told
+
+    @property
+    def unlike_training(self) -> bool:
+        """Whether the model saw nothing like the conjecture, so that only shared symbols speak for a premise."""
+        return self.known_share is not None and self.known_share <= UNLIKE_SHARE
 
     def __len__(self) -> int:
         return len(self.premises)
@@ -87,33 +94,37 @@ def rank_premises(
         raise InvalidInputError("no premises: give a sequence of at least one statement")
     models = yield from premise_models()
     goal_truncated = bool(models.check([goal]))
+    statements: list[Statement] = []
     if isinstance(premises, PremiseIndex):
         check_build(premises, models)
-        (vector,) = yield from embed(models, "conjecture", [goal])
-        before = premises.place_of(goal.name) if for_proof else None
-        scores = premises.scores(vector[: models.rank_size], word_hashes(goal.formula), method, before)
-        found, excluded = _best_of_index(premises, scores, goal, top_k, for_proof)
         truncated = premises.truncated
     else:
         statements = [s for s in parse_all(premises) if not (for_proof and s.is_same_as(goal))]
-        excluded = len(premises) - len(statements)
         truncated = models.check(statements)
-        scores = yield from _scores(models, goal, statements, method)
+    vector = None if method == "neighbours" else (yield from embed(models, "conjecture", [goal]))[0]
+    if isinstance(premises, PremiseIndex):
+        before = premises.place_of(goal.name) if for_proof else None
+        network = None if vector is None else vector[: models.rank_size]
+        scores = premises.scores(network, word_hashes(goal.formula), method, before)
+        found, excluded = _best_of_index(premises, scores, goal, top_k, for_proof)
+    else:
+        scores = yield from _scores(models, goal, vector, statements, method)
         found = [(int(place), statements[place]) for place in best(scores, top_k)]
+        excluded = len(premises) - len(statements)
     ranked = tuple(
         RankedPremise(number, float(scores[place]), statement.index, statement.name, statement.text)
         for number, (place, statement) in enumerate(found, start=1)
     )
-    return PremiseRanking(ranked, models.max_length, models.unit, truncated, goal_truncated, excluded)
+    known = None if vector is None or models.known_share_at is None else float(vector[models.known_share_at])
+    return PremiseRanking(ranked, models.max_length, models.unit, truncated, goal_truncated, excluded, known)
 
 
 def _scores(
-    models: PremiseModels, goal: Statement, statements: Sequence[Statement], method: Method
+    models: PremiseModels, goal: Statement, vector: np.ndarray | None, statements: Sequence[Statement], method: Method
 ) -> Operation[np.ndarray]:
-    """The scores of a list of statements [N]."""
+    """The scores of a list of statements [N]; ``vector`` is the goal's embedding where the method needs it."""
     network = None
-    if method != "neighbours":
-        (vector,) = yield from embed(models, "conjecture", [goal])
+    if vector is not None:
         embeddings = yield from embed(models, "premise", statements)
         # Row by row, so that equal statements have equal scores.
         network = np.einsum("nd,d->n", embeddings[:, : models.rank_size], vector[: models.rank_size])

@@ -65,7 +65,7 @@ def rank_premises(
 def index_premises(
     server: Server,
     premises: Annotated[Path, typer.Argument(metavar="FILE", help="Statements, one a line; - is stdin.")],
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="The index (a folder) to make or to grow.")],
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="The index (a folder) to make or to add to.")],
     proofs: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Known proofs, one a line: the statement's name, then its premises' names."),
@@ -96,12 +96,12 @@ def prove(
     premises: PremisesOption = None,
     index: IndexOption = None,
     top: Annotated[
-        str, typer.Option(metavar="K,K,...", help="How many of the best premises to try, all at the same time.")
+        str, typer.Option(metavar="K,K,...", help="Numbers of best premises to try, all at the same time.")
     ] = "16,64,256,1024",
-    timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds for all tries together.")] = 5.0,
+    timeout_s: Annotated[float, typer.Option("--timeout-s", help="Seconds for all attempts together.")] = 5.0,
     method: MethodOption = "hybrid",
     log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Add the proof's premises to this file, by names.")
+        Path | None, typer.Option(metavar="FILE", help="Append the names of the proof's premises to this file.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -209,6 +209,11 @@ def _ranked(
         _note(
             f"the conjecture is longer than the {ranking.max_length} {ranking.unit} that the model reads, its end was "
             f"cut off"
+        )
+    if ranking.unlike_training:
+        _note(
+            f"the model saw nothing like the conjecture: it knows {ranking.known_share:.0%} of its symbols, so the "
+            "ranking goes by the symbols that premises share with it"
         )
     if premises:
         _note_truncation(ranking.truncated, f"{ranking.max_length} {ranking.unit}", premises)

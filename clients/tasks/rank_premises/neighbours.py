@@ -36,15 +36,18 @@ class SymbolTable:
     @classmethod
     def of(cls, hashes: Sequence[np.ndarray]) -> SymbolTable:
         """Count the symbols among the words of statements."""
-        kept = [h[~np.isin(h, CONNECTIVE_HASHES)] for h in hashes]
-        kept = [h if len(h) else np.array([NOTHING]) for h in kept]
-        owners = np.repeat(np.arange(len(kept)), [len(h) for h in kept])
-        symbols, terms = np.unique(np.concatenate([np.empty(0, np.int64), *kept]), return_inverse=True)
+        flat = np.concatenate([np.empty(0, np.int64), *hashes])
+        owners = np.repeat(np.arange(len(hashes)), np.array([len(h) for h in hashes], np.int64))
+        kept = ~np.isin(flat, CONNECTIVE_HASHES)
+        flat, owners = flat[kept], owners[kept]
+        bare = np.flatnonzero(np.bincount(owners, minlength=len(hashes)) == 0)
+        flat, owners = np.append(flat, np.full(len(bare), NOTHING)), np.append(owners, bare)
+        symbols, terms = np.unique(flat, return_inverse=True)
         cells, tf = np.unique(owners * max(1, len(symbols)) + terms, return_counts=True)
         rows = cells // max(1, len(symbols))
         terms = (cells % max(1, len(symbols))).astype(np.int32)
         weights = np.where(symbols[terms] == NOTHING, 0.0, 1 + np.log(tf)).astype(np.float32)
-        return cls(symbols, terms, weights, np.searchsorted(rows, np.arange(len(kept) + 1)))
+        return cls(symbols, terms, weights, np.searchsorted(rows, np.arange(len(hashes) + 1)))
 
     def joined(self, other: SymbolTable) -> SymbolTable:
         """These statements and then those of another table."""

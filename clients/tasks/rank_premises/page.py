@@ -35,6 +35,8 @@ def rank(client: Client, conjecture: str, premises: str) -> tuple[str, str]:
     rows = [(str(one.rank), f"{one.score:.2f}", one.text.strip()) for one in ranking]
     cut = len(ranking.truncated) + ranking.conjecture_truncated
     note = f" {cut} longer than the {ranking.max_length} {ranking.unit} that the model reads: cut off." if cut else ""
+    if ranking.unlike_training:
+        note += " The model saw nothing like the conjecture: the order goes by shared symbols."
     said = f"{len(rows)} premises, the one that looks most useful first.{note}"
     return table(("rank", "score", "premise"), rows), said
 

@@ -169,17 +169,20 @@ class PremiseIndex:
         return found
 
     def scores(
-        self, conjecture: np.ndarray, words: np.ndarray, method: str = "hybrid", before: int | None = None
+        self, conjecture: np.ndarray | None, words: np.ndarray, method: str = "hybrid", before: int | None = None
     ) -> np.ndarray:
         """The scores of the premises, FP32 [len(self)], or [before].
 
         Args:
-            conjecture: its embedding [D].
+            conjecture: its embedding [D]; None will do for "neighbours".
             words: the hashes of its words.
             method: "network", "neighbours" or "hybrid".
             before: score and use only statements before this place, and proofs of those.
         """
-        network = self._network(conjecture) if method != "neighbours" else None
+        network = None
+        if method != "neighbours":
+            assert conjecture is not None  # the caller has asked for it
+            network = self._network(conjecture)
         if method == "network":
             assert network is not None
             return network[:before]
@@ -359,7 +362,7 @@ def _write_segment(path: Path, name: str, embeddings: np.ndarray, lines: list[by
     _sync_directory(path)
 
 
-def _write_file(path: Path, content: bytes | np.ndarray | dict[str, np.ndarray]) -> None:
+def _write_file(path: Path, content: bytes | np.ndarray | dict[str, Any]) -> None:
     """Bytes, an array, or several by name; on the disk when this returns."""
     with path.open("wb") as file:
         if isinstance(content, bytes):

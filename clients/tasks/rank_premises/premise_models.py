@@ -29,6 +29,7 @@ class PremiseModels:
     embedding_size: int
     rank_size: int  # numbers of an embedding whose product ranks; the rest makes the logit
     max_batch_size: int
+    known_share_at: int | None  # where in a conjecture's embedding the share of its symbols is that training saw
 
     @property
     def unit(self) -> str:
@@ -76,6 +77,7 @@ def premise_models() -> Operation[PremiseModels]:
         embedding_size=_number(encoder, "embedding_size"),
         rank_size=_number(encoder, "rank_size"),
         max_batch_size=max(1, encoder.max_batch_size),
+        known_share_at=_number(encoder, "known_share_at") if "known_share_at" in encoder.parameters else None,
     )
 
 

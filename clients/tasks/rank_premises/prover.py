@@ -63,6 +63,7 @@ def prove(
     premises: Sequence[str | Statement],
     *,
     timeout_s: float = 5.0,
+    cpu_s: float | None = None,
     prover: str = PROVER,
     options: Sequence[str] = (),
 ) -> ProofResult:
@@ -72,6 +73,7 @@ def prove(
         conjecture: ``fof(name, role, formula).`` or a bare formula.
         premises: the same. One with the conjecture's own name or formula is left out: it would prove itself.
         timeout_s: time on the wall; then the prover and all that it started are killed.
+        cpu_s: seconds of a processor, which E counts itself, if not as many as ``timeout_s``.
         prover: E's name or path.
         options: more of E's own, such as ``--sine=Auto``, its selection of axioms.
 
@@ -80,7 +82,9 @@ def prove(
         ProverMissingError: E is not installed.
         ProverError: E did not accept the problem, or crashed.
     """
-    (result,) = prove_slices(conjecture, premises, [len(premises)], timeout_s=timeout_s, prover=prover, options=options)
+    (result,) = prove_slices(
+        conjecture, premises, [len(premises)], timeout_s=timeout_s, cpu_s=cpu_s, prover=prover, options=options
+    )
     return result
 
 
@@ -90,6 +94,7 @@ def prove_slices(
     tops: Sequence[int],
     *,
     timeout_s: float = 5.0,
+    cpu_s: float | None = None,
     prover: str = PROVER,
     options: Sequence[str] = (),
 ) -> list[ProofResult]:
@@ -102,6 +107,7 @@ def prove_slices(
         premises: the same, best first.
         tops: how many of the first premises each attempt has.
         timeout_s: time on the wall for all of them.
+        cpu_s: see `prove`.
         prover: see `prove`.
         options: see `prove`.
 
@@ -117,7 +123,7 @@ def prove_slices(
         raise InvalidInputError(f"the prover's time is a finite number of seconds over 0, got {timeout_s}")
     goal = conjecture if isinstance(conjecture, Statement) else Statement.parse(conjecture, where="the conjecture")
     given = parse_all(premises)
-    command = [find_prover(prover), *_options(timeout_s), *options]
+    command = [find_prover(prover), *_options(timeout_s if cpu_s is None else cpu_s), *options]
     proved = threading.Event()
     with tempfile.TemporaryDirectory(prefix="neurips16-prove-") as folder:
 
@@ -154,10 +160,10 @@ def _result(
     )
 
 
-def _options(timeout_s: float) -> list[str]:
+def _options(cpu_s: float) -> list[str]:
     return [
         "--auto-schedule",
-        f"--cpu-limit={math.ceil(timeout_s)}",
+        f"--cpu-limit={math.ceil(cpu_s)}",
         f"--memory-limit={MEMORY_MB}",
         "--silent",
         "--proof-object",

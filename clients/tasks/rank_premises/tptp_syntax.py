@@ -283,7 +283,7 @@ class _Parser:
                 self.at += 1
                 self._unitary(language)
             if self.is_next(*_BINARY):
-                raise self.fail("brackets, which say what goes first,")
+                raise self.fail("brackets that say what goes first")
 
     def _unitary(self, language: str) -> None:
         self.depth += 1

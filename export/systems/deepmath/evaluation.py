@@ -22,11 +22,12 @@ from neurips16.training.systems.deepmath.baselines import BASELINES
 
 OPTIONS = {
     "sample": "measure on so many conjectures of the split, evenly spaced, instead of all",
+    "seed": "with sample: draw it at random by this number; a smaller sample is the start of a larger one",
     "ranking": "no: leave out amrr and recall, which need an encoding of the whole library",
     "method": "network (default), neighbours or hybrid: what ranks; the proofs of the training split vote",
     "prove": "K,K,…: also run E on the K best premises of each conjecture; all: on all before it, selected by SInE",
     "names": "a file with conjecture names, one a line: measure on those only (such as M2k_list)",
-    "timeout-s": "seconds that E has for each conjecture and K (default 5)",
+    "timeout-s": "seconds of a processor that E has for each conjecture and K (default 5)",
     "log": "a file that gets each run of E as a line of JSON; runs that it holds already are not made again",
 }
 _log = logging.getLogger(__name__)
@@ -83,7 +84,12 @@ def _chosen(library: Library, split: str, options: Mapping[str, str]) -> list[Co
             raise EvaluationError(f"--names {options['names']}: cannot be read as text: {error}") from error
         conjectures = [c for c in conjectures if c.name in names]
     if "sample" in options:
-        conjectures = [conjectures[i] for i in spread(len(conjectures), positive_integer(options, "sample"))]
+        size = positive_integer(options, "sample")
+        if "seed" in options:
+            places = np.random.default_rng(positive_integer(options, "seed")).permutation(len(conjectures))[:size]
+        else:
+            places = spread(len(conjectures), size)
+        conjectures = [conjectures[i] for i in places]
     if not conjectures:
         raise EvaluationError(f"the split {split!r} has none of the conjectures that are asked for")
     return conjectures

@@ -20,9 +20,12 @@ from neurips16.export.registry import ExportedModel
 from neurips16.export.spec import MetricGate, ModelSpec, TensorSpec, Tolerance
 from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
 from neurips16.export.systems.deepmath.readers import FormulaReader, WordReader
+from neurips16.export.systems.deepmath.recurrence import with_recurrent_nodes
+from neurips16.training.data.deepmath.features import LOW
 from neurips16.training.data.deepmath.reader import read_library
 from neurips16.training.system import CHECKPOINT_KEY, load_module, read_checkpoint
 from neurips16.training.systems.deepmath.network import SIDES, DeepMath
+from neurips16.training.systems.deepmath.usage_memory import usage_features
 
 ENCODER, RANKER = "premise_encoder", "premise_ranker"
 PAPER = "DeepMath - Deep Sequence Models for Premise Selection (Irving et al., NIPS 2016), section 4"
@@ -55,13 +58,16 @@ class FeatureModel(nn.Module):
 
     def __init__(self, network: DeepMath):
         super().__init__()
-        self.features, self.towers = network.features, network.towers
+        self.features, self.memory, self.towers = network.features, network.memory, network.towers
 
     def forward(self, words: Tensor) -> dict[str, Tensor]:
         """``words`` int64 [N, L] to two embeddings float32 [N, D]."""
         encodings, share = self.features.from_words(words), self.features.known_share(words)
+        usage = None
+        if self.memory is not None:
+            usage = usage_features(self.memory(self.memory.keys(words[:, : self.features.max_words] % LOW)))
         return {
-            "premise_embedding": self.towers.premises(encodings) * share,
+            "premise_embedding": self.towers.premises(encodings, usage) * share,
             "conjecture_embedding": self.towers.conjectures(encodings) * share,
         }
 
@@ -71,7 +77,7 @@ class SequenceModel(nn.Module):
 
     def __init__(self, network: DeepMath, reader: FormulaReader | WordReader):
         super().__init__()
-        self.reader, self.encoders, self.towers = reader, network.encoders, network.towers
+        self.reader, self.encoders, self.towers = reader, with_recurrent_nodes(network.encoders), network.towers
 
     def _embed(self, statements: Tensor) -> dict[str, Tensor]:
         tokens, lengths = self.reader(statements)
@@ -170,6 +176,8 @@ def _encoder_spec(network: DeepMath, build: str, shared: Mapping[str, Any]) -> M
         "rank_size": str(towers.rank_size),
         "build": build,
     }
+    if h.level == "features":
+        facts["known_share_at"] = str(towers.rank_size - 1)
     if h.level == "character":
         facts["alphabet"] = "".join(h.vocabulary)
         statements = TensorSpec(
@@ -187,6 +195,9 @@ def _encoder_spec(network: DeepMath, build: str, shared: Mapping[str, Any]) -> M
             "a hash of each word of the formula, zeros behind the end (docs/words.md has the rule); words "
             "beyond max_length are not read",
         )
+    share = ""
+    if "known_share_at" in facts:
+        share = f"; number {facts['known_share_at']} is the share of the statement's symbols that training saw"
     what = "numbers whose product with the other side's ranks, then those whose product is the logit of a listed pair"
     return ModelSpec(
         name=ENCODER,
@@ -194,7 +205,9 @@ def _encoder_spec(network: DeepMath, build: str, shared: Mapping[str, Any]) -> M
         inputs=(statements,),
         outputs=(
             TensorSpec("premise_embedding", "FP32", ("N", towers.size), f"{facts['rank_size']} {what}", tolerance=SUMS),
-            TensorSpec("conjecture_embedding", "FP32", ("N", towers.size), "as premise_embedding", tolerance=SUMS),
+            TensorSpec(
+                "conjecture_embedding", "FP32", ("N", towers.size), f"as premise_embedding{share}", tolerance=SUMS
+            ),
         ),
         max_batch_size=MAX_BATCH_SIZE,
         parameters=facts,

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from neurips16.clients.tasks.rank_premises.prover import prove
+from neurips16.clients.tasks.rank_premises.statements import Statement
 from neurips16.export.errors import EvaluationError
-from neurips16.training.data.deepmath.reader import Conjecture, Library
+from neurips16.training.data.deepmath.reader import Conjecture, Library, split_statement
 from neurips16.training.metrics.premise_ranking import Ranker
 
 ALL = "all"
 SINE = "--sine=Auto"  # E's own selection of axioms
+WALL_FACTOR = 30  # E counts the processor's time, so that a busy machine costs no proof; this only ends what hangs
 
 
 class ProofRuns:
@@ -27,7 +29,7 @@ class ProofRuns:
     Args:
         library: the statements.
         ranker: orders those before a conjecture.
-        timeout_s: for each conjecture and number of premises.
+        timeout_s: of a processor, for each conjecture and number of premises.
         log: where the runs are kept, one a line; a log belongs to one ranker.
 
     Raises:
@@ -35,7 +37,13 @@ class ProofRuns:
     """
 
     def __init__(self, library: Library, ranker: Ranker, timeout_s: float, log: Path | None = None):
-        self._library, self._ranker, self._timeout_s, self._log = library, ranker, timeout_s, log
+        self._ranker, self._timeout_s, self._log = ranker, timeout_s, log
+        # The data set's reader has split its lines already: the parser of TPTP, which takes a millisecond for each,
+        # would be most of the time where E selects among all statements.
+        self._statements = [
+            Statement(line, place, f"statement {place}", name, split_statement(line)[1].strip())
+            for place, (name, line) in enumerate(zip(library.names, library.statements, strict=True))
+        ]
         self._done: dict[tuple[str, str], bool] = {}
         if log is not None and log.exists():
             for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), start=1):
@@ -58,14 +66,20 @@ class ProofRuns:
         return {f"proved_at_{k}": count / len(conjectures) for k, count in counts.items()}
 
     def _run(self, conjecture: Conjecture, tops: Sequence[int | str]) -> None:
-        statements = self._library.statements
+        statements = self._statements
         order = np.arange(conjecture.statement)
         if any(k != ALL for k in tops):
             order = np.argsort(-self._ranker.scores(conjecture, order), kind="stable")
         for k in tops:
             premises = [statements[i] for i in (order if k == ALL else order[: int(k)])]
             options = [SINE] if k == ALL else []
-            result = prove(statements[conjecture.statement], premises, timeout_s=self._timeout_s, options=options)
+            result = prove(
+                statements[conjecture.statement],
+                premises,
+                timeout_s=WALL_FACTOR * self._timeout_s,
+                cpu_s=self._timeout_s,
+                options=options,
+            )
             self._done[conjecture.name, str(k)] = result.proved
             self._keep(
                 conjecture=conjecture.name,

@@ -127,9 +127,11 @@ def _loop(
     overall = each.mean(1)
     spread = ((each - overall[:, None]) ** 2).sum((1, 3)) / (chains - 1)  # of a single chain: 0/0, which is NaN
     single = (overall * (1 - overall)).sum(2)
-    least = single / sweeps.to(counts.dtype) + torch.finfo(torch.float64).tiny
-    spread = torch.where(spread.isnan(), spread, torch.maximum(spread, least))
-    return {"states": state, "marginals": overall, "effective_draws": chains * single / spread}
+    kept = sweeps.to(counts.dtype)
+    spread = torch.where(spread.isnan(), spread, torch.maximum(spread, single / kept))
+    moved = single > 0
+    effective = torch.where(moved, chains * single / torch.where(moved, spread, 1.0), chains * kept)
+    return {"states": state, "marginals": overall, "effective_draws": effective}
 
 
 def gibbs_model() -> ExportedModel:
@@ -150,7 +152,13 @@ def gibbs_model() -> ExportedModel:
     outputs = (
         TensorSpec("states", "INT64", ("N", "C", "V"), "after the last update", tolerance=EXACT),
         TensorSpec("marginals", "FP64", ("N", "V", "Q"), "shares of the counted states", tolerance=COUNTED),
-        TensorSpec("effective_draws", "FP64", ("N", "V"), "independent draws worth as much", tolerance=COUNTED),
+        TensorSpec(
+            "effective_draws",
+            "FP64",
+            ("N", "V"),
+            "independent draws worth as much: of a variable that never changed all, else NaN for a single chain",
+            tolerance=COUNTED,
+        ),
     )
     spec = ModelSpec(
         name=MODEL,
@@ -162,7 +170,7 @@ def gibbs_model() -> ExportedModel:
         paper=PAPER,
         parameters={**range_parameters(inputs), "scans": " ".join(SCANS)},
     )
-    cases = [_case(1, 3, 5, 2, seed=0), _case(4, 6, 4, 3, seed=1), _case(3, 2, 7, 5, seed=2)]
+    cases = [_case(1, 3, 5, 2, seed=0), _case(4, 6, 4, 3, seed=1), _case(3, 2, 7, 5, seed=2), _frozen()]
     example = {name: torch.from_numpy(value) for name, value in cases[1].items()}
     return ExportedModel(spec, SamplerModel().eval(), example, cases)
 
@@ -180,3 +188,11 @@ def _case(requests: int, chains: int, variables: int, states: int, seed: int) ->
         "sweeps": rng.integers(5, 30, (requests, 1)),
         "seed": rng.integers(0, MAX_SEED, (requests, 1)),
     }
+
+
+def _frozen() -> dict[str, np.ndarray]:
+    """A case whose first variable is held in one state by its bias, and never changes."""
+    case = _case(2, 4, 3, 2, seed=3)
+    case["biases"][:, 0] = 0.0, 1e3
+    case["start"][:, :, 0] = 1
+    return case

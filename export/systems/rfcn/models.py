@@ -6,7 +6,8 @@ NonMaxSuppression; position-sensitive pooling is ours (``neurips16::PSRoIPool``,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ MAP = MetricGate("map_50", 0.005, "weights rounded to FP16 move boxes and scores
 PIXELS = Tolerance(1e-4, 0.05, "FP32 sums in another order than torch's, through exp: a twentieth of a pixel at most")
 PROBABILITIES = Tolerance(1e-3, 2e-4, "softmax of FP32 sums in another order than torch's; values are at most 1")
 # Parts of pictures (height, width) as shares, so that the sizes differ even where those of a data set do not.
+CALIBRATION_IMAGES = 16
 CROPS = ((1.0, 1.0), (0.55, 1.0), (1.0, 0.4), (0.3, 0.25))
 
 
@@ -94,7 +96,17 @@ def models(checkpoint: Path, data: Path | None) -> list[ExportedModel]:
         *({"image": _crop(image, crop)[None]} for image, crop in zip(images[2:], CROPS[2:], strict=True)),
     ]
     # The norms become part of the convolutions before anything is rounded, so that the file is half as large.
-    return [ExportedModel(spec, fuse_norms(network), {"image": torch.from_numpy(cases[1]["image"])}, cases, True)]
+    example = {"image": torch.from_numpy(cases[1]["image"])}
+    calibration = None if data is None else partial(_calibration_images, data)
+    return [ExportedModel(spec, fuse_norms(network), example, cases, fp16_weights=True, calibration=calibration)]
+
+
+def _calibration_images(data: Path) -> Iterator[dict[str, np.ndarray]]:
+    """Pictures that the network was trained on, evenly spaced; the metric is measured on others."""
+    split = "train" if (data / "annotations").is_dir() else "trainval"  # as COCO has it, and as VOC has it
+    pictures = read_detection_set(data, split).pictures
+    for i in np.linspace(0, len(pictures) - 1, CALIBRATION_IMAGES).astype(int):
+        yield {"image": read_image(pictures[i].path)[None]}
 
 
 def _parity_images(data: Path | None) -> list[np.ndarray]:

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "error.h"
 #include "log.h"
@@ -92,16 +93,44 @@ OrtRuntime::OrtRuntime(const BackendOptions& options)
 
 std::string OrtRuntime::version() const { return api_base->GetVersionString(); }
 
+namespace {
+
+// Cores that a control group may use on average: of version 2 from one file, of version 1 from two. Infinite without a
+// quota.
+double quota_of(const std::filesystem::path& folder) {
+  std::string quota;
+  double period_us = 0;
+  if (std::ifstream file(folder / "cpu.max"); file) {
+    file >> quota >> period_us;
+  } else {
+    std::ifstream(folder / "cpu.cfs_quota_us") >> quota;
+    std::ifstream(folder / "cpu.cfs_period_us") >> period_us;
+  }
+  const double quota_us = quota == "max" ? -1 : std::atof(quota.c_str());
+  return quota_us > 0 && period_us > 0 ? quota_us / period_us : std::numeric_limits<double>::infinity();
+}
+
+}  // namespace
+
 int usable_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  std::string quota;
-  double period_us = 0;
-  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period_us && quota != "max" && period_us > 0) {
-    cores = std::min(cores, static_cast<int>(std::ceil(std::atof(quota.c_str()) / period_us)));
+  double cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  std::ifstream own("/proc/self/cgroup");
+  for (std::string line; std::getline(own, line);) {  // number:controllers:path
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
+    // In a container the path may be the host's, and then only the root of the mounted tree is there.
+    std::filesystem::path root("/sys/fs/cgroup");
+    if (!controllers.empty()) root /= controllers;
+    std::filesystem::path inner = std::filesystem::path(line.substr(second + 1)).relative_path();
+    for (; !inner.empty(); inner = inner.parent_path()) cores = std::min(cores, std::ceil(quota_of(root / inner)));
+    cores = std::min(cores, std::ceil(quota_of(root)));
   }
-  return std::max(1, cores);
+  return std::max(1, static_cast<int>(cores));
 }
 
 }  // namespace neurips16

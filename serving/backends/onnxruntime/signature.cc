@@ -198,7 +198,9 @@ void Signature::complete(Json& json, int default_max_batch_size) const {
   for (const BatchInputConfig& one : config.batch_inputs) hidden.insert(one.targets.begin(), one.targets.end());
   const auto fill = [&](const char* key, const std::vector<TensorSignature>& tensors) {
     for (const TensorSignature& one : tensors) {
-      if (!hidden.contains(one.name)) json.member(key).push_back(entry_of(one, batched));
+      // An initializer that can be overridden, and has no batch axis, cannot come with one request of a batch.
+      const bool shared = batched && one.optional && !free_first_axis(one);
+      if (!hidden.contains(one.name) && !shared) json.member(key).push_back(entry_of(one, batched));
     }
   };
   if (config.inputs.empty()) fill("input", inputs);

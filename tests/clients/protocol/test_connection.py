@@ -107,7 +107,7 @@ def test_headers_that_grpc_would_not_send(headers):
 
 
 def test_backoff_grows_to_its_bound_and_is_jittered():
-    retry = Retry(initial_s=0.1, longest_s=1.0)
+    retry = Retry(initial_s=0.1, max_s=1.0)
     assert [retry.delay_s(n, draw=lambda: 1.0) for n in (1, 2, 3, 4, 5, 6)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1, 1])
     assert retry.delay_s(3, draw=lambda: 0.0) == 0
     assert retry.delay_s(5000, draw=lambda: 1.0) == 1.0  # 2 ** 4999 is beyond every float

@@ -65,7 +65,7 @@ def test_both_workers_score_and_the_output_is_the_same(cluster, scoring_reposito
     scoring_server.delay_s = 0.05
     on_ray = [*options, "--workers", 2, "--ray", cluster]
     said = score(*usual, tmp_path / "there", *on_ray, "--url", scoring_server.url, "--in-flight", 2)
-    assert said.startswith("120 rows: 119 scored, 1 failed; 120 of them now")
+    assert said.startswith("120 rows: 119 scored, 1 failed; 120 in this run")
     assert len(scoring_server.peers) == 2
     assert scoring_server.most_flying <= 2
     assert content(tmp_path / "there") == content(tmp_path / "here")

@@ -278,3 +278,14 @@ def test_what_is_no_input(tables):
     (tables / "in.parquet").write_bytes(damaged)
     with pytest.raises(InvalidInputError, match="cannot be read as parquet"):
         list(Source.find(str(tables / "in.parquet")).batches("t", ()))
+
+
+@pytest.mark.parametrize("kind", [pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowKeyError])
+def test_whatever_arrow_raises_of_a_file_is_an_error(tmp_path, monkeypatch, kind):
+    def refuse(*_, **__):
+        raise kind("Integers with less than 8 bits not implemented")
+
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    with pytest.raises(InvalidInputError, match=r"a\.parquet .*less than 8 bits"):
+        Source.find(str(tmp_path / "a.parquet")).columns()

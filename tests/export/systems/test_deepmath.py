@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -13,11 +15,12 @@ from neurips16.export.options import parse_options
 from neurips16.export.registry import Target, find_export
 from neurips16.export.run_export import run_export
 from neurips16.export.spec import read_spec
+from neurips16.export.systems.deepmath import proof_runs
 from neurips16.export.systems.deepmath.inputs import text_batch, word_batch
 from neurips16.export.systems.deepmath.models import SAMPLE_STATEMENTS
 from neurips16.export.systems.deepmath.readers import FormulaReader, WordReader
 from neurips16.training.data.deepmath.module import DeepMathData
-from neurips16.training.data.deepmath.reader import normalise, read_library
+from neurips16.training.data.deepmath.reader import Conjecture, normalise, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer
 from neurips16.training.system import load_module
 from neurips16.training.systems.deepmath.network import DeepMath
@@ -35,9 +38,11 @@ def _network(folder, level, encoder="cnn"):
     torch.manual_seed(0)
     data = DeepMathData(str(folder), level=level, max_length=120)
     sizes = {"channels": (6, 8, 10), "hidden": 12, "rank_size": 10, "pair_size": 6, "embedding_size": 7}
-    model = DeepMath(data.vocabulary, data.feature_count, level, encoder, max_length=120, **sizes)
-    if level == "features":
+    model = DeepMath(data.vocabulary, data.feature_count, data.remembered, level, encoder, max_length=120, **sizes)
+    if model.memory is not None:
         model.features.fill(data.features)
+        model.memory.fill(data.usage.table)
+        torch.nn.init.normal_(model.towers.premise.usage.weight, std=0.3)
     return model
 
 
@@ -206,14 +211,30 @@ def test_options_may_be_given_both_ways():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["character", "word", "definition"])
-def test_convolutions_over_characters_words_and_definitions_are_exported(deepmath_folder, tmp_path, level):
-    checkpoint = _save(_network(deepmath_folder, level), tmp_path / "model.ckpt")
+@pytest.mark.parametrize(
+    ("level", "encoder", "operator"),
+    [
+        ("character", "cnn", "ReduceMax"),
+        ("word", "cnn", "ReduceMax"),
+        ("definition", "cnn", "ReduceMax"),
+        ("word", "lstm", "LSTM"),
+        ("word", "gru", "GRU"),
+        ("character", "cnn_lstm", "LSTM"),
+    ],
+)
+def test_every_encoder_of_the_paper_is_exported(deepmath_folder, tmp_path, level, encoder, operator):
+    network = _network(deepmath_folder, level, encoder)
+    for parameter in network.encoders.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # recurrent layers begin with weights that hardly say anything
+    checkpoint = _save(network, tmp_path / "model.ckpt")
     folder = tmp_path / "models"
-    run_export("deepmath", checkpoint, folder)
+    run_export("deepmath", checkpoint, folder, no_data=True)
     spec = read_spec(folder / "premise_encoder/1/model.onnx")
     assert [tensor.name for tensor in spec.inputs] == ["text" if level == "character" else "words"]
-    lines = read_library(deepmath_folder).statements[:7]
+    kinds = [node.op_type for node in onnx.load(folder / "premise_encoder/1/model.onnx").graph.node]
+    assert kinds.count(operator) == 2
+    assert "Loop" not in kinds
+    lines = [*read_library(deepmath_folder).statements[:7], "p", ""]
     name, pack = ("text", text_batch) if level == "character" else ("words", word_batch)
     got = _session(folder / "premise_encoder/1/model.onnx").run(["premise_embedding"], {name: pack(lines)})[0]
     want = load_module(checkpoint).embed_texts("premise", lines).numpy()
@@ -228,3 +249,45 @@ def test_real_statements_are_read_alike(real_deepmath):
     tokens, lengths = reader(torch.from_numpy(text_batch(statements)))
     for line, row, length in zip(statements, tokens, lengths, strict=True):
         assert row[:length].tolist() == tokenizer(normalise(line))[:2048].tolist()
+
+
+@pytest.mark.skipif(shutil.which("eprover") is None, reason="needs the E prover: apt-get install eprover")
+def test_runs_of_e_are_counted_logged_and_not_made_again(deepmath_folder, tmp_path, monkeypatch):
+    system, log = find_export("deepmath"), tmp_path / "runs.jsonl"
+    options = {"seed": "1", "ranking": "no", "prove": "4,all", "timeout-s": "1", "log": str(log)}
+
+    def measure(sample):
+        return system.evaluate(Target(baseline="knn"), deepmath_folder, "all", options | {"sample": str(sample)})
+
+    first = measure(3)
+    runs = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len({run["conjecture"] for run in runs}) == 3
+    assert [run["k"] for run in runs] == [4, "all"] * 3
+    for k in (4, "all"):
+        assert first[f"proved_at_{k}"] == pytest.approx(sum(run["proved"] for run in runs if run["k"] == k) / 3)
+    monkeypatch.setattr(proof_runs, "prove", None)  # E would be asked again
+    assert measure(3) == first
+    assert measure(2)["conjectures"] == 2  # the start of the same sample
+
+
+@pytest.mark.skipif(shutil.which("eprover") is None, reason="needs the E prover: apt-get install eprover")
+def test_e_proves_from_what_is_ranked_first(deepmath_folder, tmp_path):
+    library = read_library(deepmath_folder)
+    last = library.conjectures[-1]
+    goal = Conjecture(last.name, last.statement, last.useful, last.useless)
+
+    class Copy:
+        """Ranks first what the conjecture follows from: here a premise that states more."""
+
+        def scores(self, conjecture, premises):
+            return -premises.astype(float)
+
+    statements = list(library.statements)
+    statements[0] = f"fof({library.names[0]}, axiom, (({normalise(statements[goal.statement])}) & extra))."
+    changed = dataclasses.replace(library, statements=statements)
+    log = tmp_path / "runs.jsonl"
+    assert proof_runs.ProofRuns(changed, Copy(), 2, log).proved([goal], [1]) == {"proved_at_1": 1.0}
+    assert json.loads(log.read_text())["premises"] == [library.names[0]]
+    log.write_text("nonsense\n")
+    with pytest.raises(EvaluationError, match="line 1 is no run of E"):
+        proof_runs.ProofRuns(changed, Copy(), 2, log)

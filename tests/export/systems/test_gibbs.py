@@ -85,6 +85,15 @@ def test_one_chain_has_no_spread_and_values_out_of_range_are_brought_in(run):
     np.testing.assert_array_equal(run(**strange)["states"], run(**sane)["states"])
 
 
+def test_a_variable_that_never_changes_is_worth_every_draw(run):
+    inputs = request([0, 1, 2, 3])
+    inputs["biases"][:, 2] = [0.0, 1e3, 0.0]
+    got = run(**inputs)
+    np.testing.assert_array_equal(got["marginals"][:, 2], [[0, 1, 0]] * 4)
+    np.testing.assert_array_equal(got["effective_draws"][:, 2], 8.0 * inputs["sweeps"][:, 0])
+    assert np.isfinite(got["effective_draws"]).all()
+
+
 def test_the_whole_run_is_one_loop(path):
     assert [node.op_type for node in onnx.load(path).graph.node].count("Loop") == 1
     assert gibbs_model().spec.parameters["sweeps_range"] == f"1 {MOST_SWEEPS}"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neurips16.training.data.deepmath.reader import Conjecture
+from neurips16.training.data.deepmath.usage import Usage
 
 
 class StatementStore(Protocol):
@@ -85,6 +86,7 @@ class Batch:
     premises: Statements  # of P statements
     pairs: Tensor  # int64 [M, 2]: row of the conjecture, row of the premise
     useful: Tensor  # float32 [M]: 1 for a useful premise, else 0
+    usage: Tensor | None  # int64 [P, 2]: how often other conjectures list the premise as useful, and as useless
     earlier: Tensor  # bool [C, P]: the premise stands before the conjecture
     log_chance: Tensor  # float32 [P]: ln of the premise's chance of being in a batch
 
@@ -104,6 +106,7 @@ def make_batch(
     random: np.ndarray,
     mined: Mapping[int, np.ndarray],
     log_chances: np.ndarray,
+    usage: Usage | None,
     max_tokens: int,
 ) -> Batch:
     """Join conjectures with premises: all that one of them lists, and others.
@@ -114,6 +117,7 @@ def make_batch(
         random: statements that were drawn from the library.
         mined: hard negatives (statements) by the conjecture's statement; they are in the batch for certain.
         log_chances: of each statement [S]; see `log_chances`.
+        usage: of the library's statements, where the model is to know it.
         max_tokens: see `StatementStore`.
     """
     anchors = np.array([c.statement for c in conjectures])
@@ -129,6 +133,7 @@ def make_batch(
         premises=Statements(store, premises, max_tokens),
         pairs=torch.from_numpy(np.concatenate(pairs)),
         useful=torch.from_numpy(np.concatenate(useful)).float(),
+        usage=None if usage is None else torch.from_numpy(usage.counts(premises, without=conjectures)),
         earlier=torch.from_numpy(premises < anchors[:, None]),
         log_chance=torch.from_numpy(np.where(np.isin(premises, hard), np.float32(0), log_chances[premises])),
     )

@@ -19,6 +19,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from neurips16.training.data.deepmath.usage import statement_keys
 from neurips16.training.data.deepmath.words import CONNECTIVES, VARIABLE, word_hash
 from neurips16.training.errors import DataError
 
@@ -63,6 +64,7 @@ class StatementBuckets:
         owners = np.repeat(np.arange(self.size), lengths)
         flat = np.concatenate([np.empty(0, np.int64), *cut])
         low, high = flat % LOW, flat >> 32
+        self.keys = statement_keys(owners, low, self.size)  # int64 [S]
         pair = owners[1:] == owners[:-1]
         bigrams = (low[:-1] * BIGRAM_FACTOR + low[1:])[pair] % BIGRAMS.buckets
         self.occurrences = (
@@ -125,10 +127,15 @@ class Bags:
 
 
 class FeatureStore:
-    """The features of many statements."""
+    """The features of many statements.
 
-    def __init__(self, matrix: scipy.sparse.csr_matrix):
-        self._matrix = matrix
+    Args:
+        matrix: as `StatementBuckets.matrix` makes it.
+        keys: of the statements [S]; see `training/data/deepmath/usage.py`.
+    """
+
+    def __init__(self, matrix: scipy.sparse.csr_matrix, keys: np.ndarray):
+        self._matrix, self.keys = matrix, keys
 
     def __len__(self) -> int:
         return self._matrix.shape[0]

@@ -12,8 +12,18 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from neurips16.training.data.deepmath.batches import Batch, StatementStore, TokenStore, log_chances, make_batch
 from neurips16.training.data.deepmath.features import FeatureRows, FeatureStore, StatementBuckets
-from neurips16.training.data.deepmath.reader import Conjecture, Library, normalise, read_definitions, read_library
+from neurips16.training.data.deepmath.reader import (
+    Conjecture,
+    Library,
+    normalise,
+    read_definitions,
+    read_library,
+    read_proofs,
+    split_of,
+    with_proofs,
+)
 from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
+from neurips16.training.data.deepmath.usage import Usage
 from neurips16.training.data.deepmath.words import word_hashes
 from neurips16.training.resume import batches_left
 
@@ -33,6 +43,8 @@ class DeepMathData(lightning.LightningDataModule):
         mining_pool: statements that are ranked for each conjecture, drawn at random from those before it.
         mining_keep: how many of the highest ranked are negatives for certain.
         max_tokens_per_chunk: padded tokens that go through an encoder at a time; bounds the memory.
+        from_proofs: a file of `neurips16 prove --log`: what its proofs use is useful, too, and what they prove is a
+            conjecture; proofs of the validation and test splits are left out.
         limit: train on so many conjectures only; 0 takes all.
         seed: of the order of the batches and of the random premises.
     """
@@ -49,6 +61,7 @@ class DeepMathData(lightning.LightningDataModule):
         mining_pool: int = 1024,
         mining_keep: int = 4,
         max_tokens_per_chunk: int = 32768,
+        from_proofs: str = "",
         limit: int = 0,
         seed: int = 0,
     ):
@@ -57,13 +70,17 @@ class DeepMathData(lightning.LightningDataModule):
         self.conjectures_per_batch, self.random_premises = conjectures_per_batch, random_premises
         self.max_tokens_per_chunk = max_tokens_per_chunk
         self.mining_start, self.mining_pool, self.mining_keep = mining_start, mining_pool, mining_keep
-        self.limit, self.seed = limit, seed
+        self.from_proofs, self.limit, self.seed = from_proofs, limit, seed
         self.mined: dict[int, np.ndarray] = {}
 
     @cached_property
     def library(self) -> Library:
         """The data set, read when it is first needed."""
-        return read_library(self.folder)
+        library = read_library(self.folder)
+        if not self.from_proofs:
+            return library
+        proofs = read_proofs(self.from_proofs, library)
+        return with_proofs(library, (proof for proof in proofs if split_of(proof.name) == "train"))
 
     @cached_property
     def texts(self) -> list[str]:
@@ -100,10 +117,20 @@ class DeepMathData(lightning.LightningDataModule):
         return len(self.features.idf) - 1 if self.level == "features" else 0
 
     @cached_property
+    def usage(self) -> Usage:
+        """How often the training split lists each statement."""
+        return Usage(self.buckets.keys, self.conjectures("train"))
+
+    @cached_property
+    def remembered(self) -> int:
+        """How many statements a model remembers the usage of."""
+        return len(self.usage.table.prints) if self.level == "features" else 0
+
+    @cached_property
     def store(self) -> StatementStore:
         """All statements, as an encoder reads them."""
         if self.level == "features":
-            return FeatureStore(self.buckets.matrix(self.features))
+            return FeatureStore(self.buckets.matrix(self.features), self.buckets.keys)
         tokenizer = Tokenizer(self.vocabulary, self.level)
         return TokenStore((tokenizer(text) for text in self.texts), self.max_length)
 
@@ -134,6 +161,7 @@ class DeepMathData(lightning.LightningDataModule):
             random=rng.choice(len(self.texts), size, replace=False),
             mined=self.mined,
             log_chances=self.log_chances,
+            usage=self.usage if self.remembered else None,
             max_tokens=self.max_tokens_per_chunk,
         )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +161,46 @@ def read_definitions(folder: str | Path, library: Library) -> dict[str, str]:
     index = {name: i for i, name in enumerate(library.names)}
     rows = (line.split("\t") for line in text.splitlines()[1:])
     return {row[0]: library.statements[index[row[1]]] for row in rows if len(row) > 1 and row[1] in index}
+
+
+def read_proofs(path: str | Path, library: Library) -> list[Conjecture]:
+    """Proofs that were found, as `neurips16 prove --log` writes them: a statement's name and those of its premises.
+
+    Names that the library lacks are passed over, as are premises that stand after the statement, and statements that
+    are then without a premise. Of several proofs of a statement, all premises count.
+
+    Raises:
+        DataError: the file cannot be read, or has no proof of a statement of the library.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the proofs {path} cannot be read as text: {error}") from error
+    index = {name: i for i, name in enumerate(library.names)}
+    found: dict[int, set[int]] = {}
+    for line in text.splitlines():
+        name, *premises = line.split() or [""]
+        if name in index:
+            used = {index[p] for p in premises if p in index}
+            found.setdefault(index[name], set()).update(p for p in used if p < index[name])
+    proofs = [
+        Conjecture(library.names[statement], statement, np.array(sorted(used), np.int32), np.empty(0, np.int32))
+        for statement, used in sorted(found.items())
+        if used
+    ]
+    if not proofs:
+        raise DataError(
+            f"{path} has no proof of a statement of the library: expected lines `NAME PREMISE PREMISE ...`, as "
+            "`neurips16 prove --log` writes them"
+        )
+    return proofs
+
+
+def with_proofs(library: Library, proofs: Iterable[Conjecture]) -> Library:
+    """A library whose conjectures also need the premises of proofs that were found; new ones become conjectures."""
+    known = {c.statement: c for c in library.conjectures}
+    for proof in proofs:
+        old = known.get(proof.statement, proof)
+        useful = np.union1d(old.useful, proof.useful).astype(np.int32)
+        known[proof.statement] = Conjecture(old.name, old.statement, useful, np.setdiff1d(old.useless, useful))
+    return replace(library, conjectures=sorted(known.values(), key=lambda c: c.name))

@@ -44,7 +44,7 @@ def read_pairs(folder: str | Path) -> list[Pair]:
         raise DataError(
             f"{path} is not there: give it, or frames.csv with --data.object_teacher and --data.scene_teacher"
         ) from error
-    except (pa.ArrowInvalid, KeyError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not Parquet with the columns audio, segment, objects, scenes: {error}") from error
     rows: dict[str, dict[int, int]] = {}
     for row, (audio, segment) in enumerate(zip(table["audio"].to_pylist(), table["segment"].to_pylist(), strict=True)):

@@ -39,6 +39,7 @@ from neurips16.training.systems.deepmath.sequence_encoders import (
     SequenceEncoder,
 )
 from neurips16.training.systems.deepmath.tower import Towers
+from neurips16.training.systems.deepmath.usage_memory import UsageMemory, usage_features
 from neurips16.training.systems.deepmath.word_features import WordFeatures
 
 LEVELS = ("features", "character", "word", "definition")
@@ -54,6 +55,7 @@ class DeepMath(SystemModule):
     Args:
         vocabulary: the tokens, whose ids are 1, 2, …; id 0 stands for every other token. Empty for features.
         feature_count: features that have a row in the table; 0 where statements are sequences.
+        remembered: statements whose usage in training is remembered, and an input of the premise's tower; 0: none.
         level: "features", "character", "word" (learnt embeddings) or "definition" (a word's embedding is the stage-1
             encoding of the statement that defines it; a word without definition has a fixed pseudo-random vector).
         encoder: of sequences: "cnn", "lstm", "gru" or "cnn_lstm".
@@ -83,6 +85,7 @@ class DeepMath(SystemModule):
         self,
         vocabulary: Sequence[str],
         feature_count: int = 0,
+        remembered: int = 0,
         level: str = "character",
         encoder: str = "cnn",
         channels: Sequence[int] = (128, 512, 1024),
@@ -121,7 +124,9 @@ class DeepMath(SystemModule):
                 embedding = nn.Embedding(size, embedding_size) if level == "word" else fixed
                 body = self._body(size if embedding is None else embedding_size)
                 self.encoders[side] = SequenceEncoder(size, embedding, body)
-        self.towers = Towers(cast(int, self.encoders["premise"].out_features), hidden, rank_size, pair_size, dropout)
+        self.memory = UsageMemory(remembered) if remembered else None
+        encoding_size = cast(int, self.encoders["premise"].out_features)
+        self.towers = Towers(encoding_size, hidden, rank_size, pair_size, dropout, usage=bool(remembered))
 
     def _body(self, in_channels: int) -> nn.Module:
         h = self.hparams
@@ -140,6 +145,8 @@ class DeepMath(SystemModule):
             return
         if h.level == "features":
             self.features.fill(self.trainer.datamodule.features)
+        if self.memory is not None:
+            self.memory.fill(self.trainer.datamodule.usage.table)
         if h.level == "definition":
             if h.stage1_checkpoint is None:
                 raise ValueError("level 'definition' needs --model.stage1_checkpoint, a trained character model")
@@ -183,7 +190,7 @@ class DeepMath(SystemModule):
         texts = [normalise(line) for line in lines]
         if h.level == "features":
             buckets = StatementBuckets([word_hashes(text) for text in texts], h.max_length)
-            return FeatureStore(buckets.matrix(self.features.known()))
+            return FeatureStore(buckets.matrix(self.features.known()), buckets.keys)
         tokenizer = Tokenizer(h.vocabulary, "character" if h.level == "character" else "word")
         return TokenStore((tokenizer(text) for text in texts), h.max_length)
 
@@ -197,10 +204,22 @@ class DeepMath(SystemModule):
             return torch.empty(0, cast(int, self.encoders[side].out_features), device=self.device)
         return torch.cat(parts)[torch.cat(places).argsort().to(self.device)]
 
-    def embed(self, side: str, group: Statements) -> Tensor:
-        """The embeddings of a group's statements as conjectures or as premises, [S, D]."""
+    def embed(self, side: str, group: Statements, usage: Tensor | None = None) -> Tensor:
+        """The embeddings of a group's statements as conjectures or as premises, [S, D].
+
+        Args:
+            side: "conjecture" or "premise".
+            group: the statements.
+            usage: counts int64 [S, 2] in place of those that the model remembers.
+        """
         encodings = self.encode(side, group)
-        return self.towers.conjectures(encodings) if side == "conjecture" else self.towers.premises(encodings)
+        if side == "conjecture":
+            return self.towers.conjectures(encodings)
+        if self.memory is None:
+            return self.towers.premises(encodings)
+        if usage is None:
+            usage = self.memory(torch.from_numpy(cast(FeatureStore, group.store).keys[group.indices]).to(self.device))
+        return self.towers.premises(encodings, usage_features(usage))
 
     @torch.no_grad()
     def embed_texts(self, side: str, lines: Sequence[str]) -> Tensor:
@@ -212,7 +231,8 @@ class DeepMath(SystemModule):
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The ranking loss, the logistic loss over listed pairs, and the logit of each of those [M]."""
         rank_size = self.towers.rank_size
-        conjectures, premises = self.embed("conjecture", batch.conjectures), self.embed("premise", batch.premises)
+        conjectures = self.embed("conjecture", batch.conjectures)
+        premises = self.embed("premise", batch.premises, batch.usage)
         scores = conjectures[:, :rank_size] @ premises[:, :rank_size].T
         # index_select: its backward adds rows up in order, much faster than that of advanced indexing
         left = conjectures[:, rank_size:].index_select(0, batch.pairs[:, 0])
@@ -289,6 +309,7 @@ SYSTEM = System(
     links=(
         ("vocabulary", "vocabulary"),
         ("feature_count", "feature_count"),
+        ("remembered", "remembered"),
         ("level", "level"),
         ("max_length", "max_length"),
     ),

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neurips16.training.systems.deepmath.usage_memory import FEATURES as USAGE_FEATURES
+
 
 class Tower(nn.Module):
     """Encodings [N, E] of conjectures or of premises to embeddings [N, D].
@@ -21,9 +23,10 @@ class Tower(nn.Module):
         rank: length of the vector whose product ranks.
         pair: length of the vector whose product is the pair's logit.
         dropout: share of the hidden layer that training hides.
+        usage: whether the usage of the statement is an input, too.
     """
 
-    def __init__(self, in_features: int, hidden: int, rank: int, pair: int, dropout: float):
+    def __init__(self, in_features: int, hidden: int, rank: int, pair: int, dropout: float, *, usage: bool = False):
         super().__init__()
         self.norm = nn.LayerNorm(in_features)
         self.hidden = nn.Linear(in_features, hidden)
@@ -37,22 +40,31 @@ class Tower(nn.Module):
         nn.init.zeros_(self.biases.bias)
         with torch.no_grad():
             self.rank.weight.mul_(0.3)
+        self.usage = nn.Linear(USAGE_FEATURES, hidden + 2, bias=False) if usage else None
+        if self.usage is not None:
+            nn.init.zeros_(self.usage.weight)
 
-    def forward(self, encodings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, E] to the rank vector [N, rank], the pair vector [N, pair] and both biases [N, 2]."""
+    def forward(self, encodings: Tensor, usage: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """[N, E] and usage [N, 3] to the rank vector [N, rank], the pair vector [N, pair] and both biases [N, 2]."""
         encodings = self.norm(encodings)
-        hidden = self.dropout(F.relu(self.hidden(encodings)))
-        return self.rank(hidden) + self.skip(encodings), self.pair(hidden), self.biases(hidden)
+        hidden = self.hidden(encodings)
+        shift = torch.zeros_like(hidden[:, :2])
+        if self.usage is not None:
+            assert usage is not None  # who makes such a tower gives it
+            more, shift = self.usage(usage).split([hidden.shape[1], 2], dim=1)
+            hidden = hidden + more
+        hidden = self.dropout(F.relu(hidden))
+        return self.rank(hidden) + self.skip(encodings), self.pair(hidden), self.biases(hidden) + shift
 
 
 class Towers(nn.Module):
     """The towers of both sides, which start equal, and the scales of their two products."""
 
-    def __init__(self, in_features: int, hidden: int, rank: int, pair: int, dropout: float):
+    def __init__(self, in_features: int, hidden: int, rank: int, pair: int, dropout: float, *, usage: bool = False):
         super().__init__()
         self.conjecture = Tower(in_features, hidden, rank, pair, dropout)
-        self.premise = Tower(in_features, hidden, rank, pair, dropout)
-        self.premise.load_state_dict(self.conjecture.state_dict())
+        self.premise = Tower(in_features, hidden, rank, pair, dropout, usage=usage)
+        self.premise.load_state_dict(self.conjecture.state_dict(), strict=False)  # all but the weights of usage
         self.scales = nn.Parameter(torch.tensor([rank**-0.5, pair**-0.5]))
         self.rank_size = rank + 1
         self.size = self.rank_size + pair + 2
@@ -63,7 +75,7 @@ class Towers(nn.Module):
         one = torch.ones_like(biases[:, :1])
         return torch.cat([rank * self.scales[0], one, pair * self.scales[1], biases[:, 1:], one], dim=1)
 
-    def premises(self, encodings: Tensor) -> Tensor:
-        """Encodings of premises [N, E] to embeddings [N, D]."""
-        rank, pair, biases = self.premise(encodings)
+    def premises(self, encodings: Tensor, usage: Tensor | None = None) -> Tensor:
+        """Encodings of premises [N, E] and, where it counts, their usage [N, 3] to embeddings [N, D]."""
+        rank, pair, biases = self.premise(encodings, usage)
         return torch.cat([rank, biases[:, :1], pair, torch.ones_like(biases[:, :1]), biases[:, 1:]], dim=1)

@@ -73,7 +73,7 @@ class Chain:
         return matrix
 
     @cached_property
-    def least_holding(self) -> float:
+    def min_holding(self) -> float:
         """The least probability, over states and variables, that an update changes nothing."""
         return float(min(share.min() for _, _, _, share in self._groups))
 

@@ -162,12 +162,12 @@ def conductance(stationary: np.ndarray, matrix: np.ndarray) -> Conductance:
         cuts = np.tril(np.ones((size - 1, size)))
         sets = np.zeros_like(cuts)
         sets[:, ranked] = cuts
-        return Conductance(_least_cut(np.concatenate([sets, 1 - sets]), stationary, flow), False)
+        return Conductance(_min_cut(np.concatenate([sets, 1 - sets]), stationary, flow), False)
     best = math.inf
     for first in range(1, 2**size, _SUBSETS):
         numbers = np.arange(first, min(first + _SUBSETS, 2**size))
         sets = ((numbers[:, None] >> np.arange(size)) & 1).astype(np.float64)
-        best = min(best, _least_cut(sets, stationary, flow))
+        best = min(best, _min_cut(sets, stationary, flow))
     return Conductance(best, True)
 
 
@@ -193,7 +193,7 @@ def bounds(chain: Chain, random: int, lazy: int, epsilon: float = EPSILON) -> tu
     log = math.log(1 / (epsilon * chain.stationary.min()))
     return (
         Bound(left * random, 2 * lazy**2 * log),
-        Bound(left * lazy, 8 * chain.variables**2 / chain.least_holding**2 * random**2 * log),
+        Bound(left * lazy, 8 * chain.variables**2 / chain.min_holding**2 * random**2 * log),
     )
 
 
@@ -218,7 +218,7 @@ def _last_far(matrix: np.ndarray, distance: Callable[[np.ndarray], float], epsil
     return exponent, rows
 
 
-def _least_cut(sets: np.ndarray, stationary: np.ndarray, flow: np.ndarray) -> float:
+def _min_cut(sets: np.ndarray, stationary: np.ndarray, flow: np.ndarray) -> float:
     """Of sets [K, S] of zeros and ones: the least conductance of those of probability ½ at most, or infinity."""
     held = sets @ stationary
     light = held <= 0.5 + 1e-12

@@ -30,8 +30,8 @@ class Draw:
     Attributes:
         states: int64 [C, V], after the last update.
         marginals: float64 [V, Q], over the ends of all sweeps after the burn-in.
-        effective: float64 [V], independent draws worth as much, judged by how far the chains' means lie apart; NaN for
-            a single chain.
+        effective: float64 [V], independent draws worth as much, judged by how far the chains' means lie apart; all
+            draws for a variable that never changed (ArviZ's convention), else NaN for a single chain.
         trace: int64 [C, sweeps, V], after each sweep; None unless asked for.
     """
 
@@ -119,14 +119,15 @@ def sample(
 def effective_draws(means: np.ndarray, sweeps: int) -> np.ndarray:
     """How many independent draws the chains' means [C, V, Q] of ``sweeps`` each are worth, float64 [V].
 
-    The variance of one draw, over that of the overall mean as the chains' spread shows it; at most all draws.
+    The variance of one draw, over that of the overall mean as the chains' spread shows it; at most all draws. A
+    variable that never changed has neither variance: all its draws count, as in ArviZ's ``ess``.
     """
     chains = len(means)
     overall = means.mean(0)
     spread = ((means - overall) ** 2).sum((0, 2)) / (chains - 1) if chains > 1 else np.full(len(overall), np.nan)
     single = (overall * (1 - overall)).sum(1)
-    most = float(chains * sweeps)
-    return chains * single / np.maximum(spread, single * chains / most + np.finfo(np.float64).tiny)
+    every = np.full(len(overall), float(chains * sweeps))
+    return np.divide(chains * single, np.maximum(spread, single / sweeps), out=every, where=single > 0)
 
 
 def _logits(model: Potts, state: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -91,6 +91,15 @@ def test_a_bad_file_does_not_silence_the_others(run_command, url, sounds):
         assert text in line
 
 
+def test_a_file_over_the_limit_is_refused(run_command, url, sounds):
+    asked = ["classify-sound", sounds / "long.flac", "--url", url, "--max-sound-seconds"]
+    assert run_command(*asked, 100)[0] == 0
+    status, out, err = run_command(*asked, 1)
+    assert (status, out) == (1, "")
+    assert "the limit is 1 s" in err
+    assert run_command(*asked, 0)[0] == 2
+
+
 def test_the_timeline_is_a_picture(run_command, url, sounds):
     usual = ["--timeline", sounds / "when.png", "--url", url]
     status, _, err = run_command("classify-sound", sounds / "long.flac", *usual)

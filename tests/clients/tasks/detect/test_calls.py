@@ -231,6 +231,12 @@ def test_command_ends_in_one_line(run_command, detector, files, arguments, statu
     assert text in err
 
 
+def test_an_image_over_the_limit_is_refused(run_command, detector, files):
+    status, out, err = run_command("detect", files[0], "--url", detector.url, "--max-image-bytes", 1000)
+    assert (status, out) == (1, "")
+    assert "the limit is" in err
+
+
 def test_a_bad_image_does_not_silence_the_others(run_command, detector, files, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     asked = [files[0], tmp_path / "bad.png", tmp_path / "none.png", files[1]]

@@ -68,7 +68,7 @@ def test_all_ways_to_ask_agree(url, pictures, run_command, tmp_path):
     assert (status, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["image"] for line in lines] == [str(path) for path in pictures]
-    assert lines[0]["detections"] == [{"label": d.label, "score": d.score, "box": list(d.box)} for d in found]
+    assert lines[0]["detections"] == [{"label": d.label, "score": d.score, "box": d.box._asdict()} for d in found]
     assert len(list(tmp_path.iterdir())) == len(pictures)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +25,34 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def client():
+def url():
     from neurips16.serving.triton.server import TritonServer
 
-    with (
-        TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server,
-        Client(server.url) as client,
-    ):
+    with TritonServer(MODELS, grpc_port=0, http_port=None, metrics_port=None) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    with Client(url) as client:
         yield client
+
+
+def test_codes_of_files_are_printed(url, run_command):
+    folder = MODELS.parents[1] / "clients/tasks/generate/examples"
+    status, out, err = run_command("read-codes", folder, "--url", url)
+    assert (status, err) == (0, "")
+    read = [
+        re.fullmatch(r".*/\d-(\w+)-.*: category (\d) \(\d\.\d{3}\), continuous [+-]\d.* [+-]\d.*", line)
+        for line in out.splitlines()
+    ]
+    assert [found and found.groups() for found in read] == [("three", "3"), ("seven", "7"), ("two", "2"), ("five", "5")]
+    status, out, err = run_command(
+        "read-codes", folder / "nothing.png", folder / "1-three-bold.png", "--json", "--url", url
+    )
+    assert (status, err.count("\n")) == (1, 1)
+    codes = json.loads(out)
+    assert [len(codes["category_probabilities"]), len(codes["continuous"])] == [1, 2]
 
 
 def test_the_recogniser_reads_the_category_that_was_drawn(client):

@@ -191,3 +191,19 @@ def test_answers_that_must_not_become_ranks(client, server, change, text, side):
     server.faults.change_output = changed
     with pytest.raises(UnexpectedReplyError, match=text):
         client.rank_premises(GOAL, PREMISES[:3])
+
+
+@pytest.mark.parametrize(("share", "unlike"), [(0.0, True), (0.25, True), (0.5, False)])
+def test_a_conjecture_is_said_to_be_unlike_anything_in_training(client, server, share, unlike):
+    assert client.rank_premises(GOAL, PREMISES[:2]).known_share is None  # a model that does not tell
+    server.faults.parameters["known_share_at"] = "10"
+
+    def change(model, outputs):
+        for name in outputs:
+            outputs[name][:, 10] = share
+        return outputs
+
+    server.faults.change_output = change
+    ranking = client.rank_premises(GOAL, PREMISES[:2])
+    assert ranking.known_share == share
+    assert ranking.unlike_training == unlike

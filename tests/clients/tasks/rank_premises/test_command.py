@@ -217,3 +217,52 @@ def test_prove_without_e(run_command, server, files, monkeypatch):
 def test_tops_that_are_none(run_command, server, files, top):
     usual = ["--url", server.url, "--conjecture", files / "goal.p", "--premises", files / "premises.p"]
     fails(run_command("prove", *usual, f"--top={top}"), 2, "--top is numbers over 0")
+
+
+def test_a_conjecture_unlike_anything_in_training_is_noted(rank, server):
+    server.faults.parameters["known_share_at"] = "10"
+
+    def change(model, outputs):
+        for name in outputs:
+            outputs[name][:, 10] = 0.125
+        return outputs
+
+    server.faults.change_output = change
+    status, _, err = rank()
+    assert status == 0
+    assert "saw nothing like the conjecture: it knows 12% of its symbols" in err
+
+
+PROBLEM = """\
+% A problem as provers read it
+include('theory.ax').
+fof(goal, conjecture,
+    ! [A] : ( p(A, 1)
+           => r(A, 1) ), inference(made, [status(thm)], [])).
+cnf(useless, axiom, s(A)). /* a clause,
+   its variable closed */
+"""
+THEORY = """\
+fof(first, axiom, ! [A, B] : (p(A, B) => q(A, B)), file('book.p', first)).
+fof(second, axiom, ! [A, B] : (q(A, B) => r(A, B))).
+"""
+
+
+def test_a_problem_brings_its_axioms(rank, files):
+    (files / "whole.p").write_text(PROBLEM)
+    (files / "theory.ax").write_text(THEORY)
+    status, out, err = rank("--json", conjecture="whole.p", premises=None)
+    assert (status, err) == (0, "")
+    assert {premise["name"] for premise in json.loads(out)["premises"]} == {"first", "second", "useless"}
+    (files / "theory.ax").unlink()
+    status, out, err = rank(conjecture="whole.p", premises=None)
+    assert (status, out) == (2, "")
+    assert "whole.p, line 2" in err
+    assert "theory.ax" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_conjecture_alone_has_nothing_to_rank(rank):
+    status, out, err = rank(premises=None)
+    assert (status, out) == (2, "")
+    assert "--premises" in err

@@ -200,3 +200,11 @@ def test_missing_file_and_folder(tmp_path):
         read_premises(tmp_path / "nowhere")
     with pytest.raises(InvalidInputError, match="Is a directory"):
         read_conjecture(tmp_path)
+
+
+def test_a_statement_of_a_hundred_thousand_symbols_is_read_and_a_deep_one_refused():
+    wide = " & ".join(f"p{i}(X)" for i in range(100_000))
+    assert Statement.parse(wide).code.count("&") == 99_999
+    for deep in ("(" * 100_000 + "p" + ")" * 100_000, "p(" + "f(" * 100_000 + "a" + ")" * 100_001, "~" * 100_000 + "p"):
+        with pytest.raises(InvalidStatementError, match="more than 200 formulas and terms within one another"):
+            Statement.parse(deep)

@@ -97,5 +97,15 @@ def test_nearly_all_needed_premises_are_among_the_first_three(local):
     assert sum(found) >= sum(len(case.values[2]) for case in CASES) - 1
 
 
+def test_a_conjecture_unlike_anything_in_training_is_said_to_be_so(local):
+    strange = local.rank_premises("glorp(zig,zag)=>frobs(zag)", list(FAMILY.values()))
+    assert strange.known_share == 0
+    assert strange.unlike_training
+    mizar = local.rank_premises("![A]:(r1_tarski(A,k1_xboole_0)=>A=k1_xboole_0)", list(FAMILY.values()))
+    assert mizar.known_share == pytest.approx(1)
+    assert not mizar.unlike_training
+    assert local.rank_premises("glorp(zig)", list(FAMILY.values()), method="neighbours").known_share is None
+
+
 def _first(local, theory, goal):
     return [list(theory)[one.index] for one in local.rank_premises(goal, list(theory.values()))[:3]]

@@ -6,6 +6,7 @@ from neurips16.training.data.deepmath.batches import TokenStore, make_batch
 from neurips16.training.data.deepmath.module import DeepMathData
 from neurips16.training.data.deepmath.reader import normalise, read_library
 from neurips16.training.data.deepmath.tokens import Tokenizer, character_vocabulary, word_vocabulary
+from neurips16.training.data.deepmath.usage import Usage
 
 
 def test_characters_and_words_get_ids_and_unknown_ones_zero():
@@ -33,7 +34,13 @@ def _store(library):
 def _batch(library, chosen, *, random=(), mined=None):
     chances = np.linspace(-3, -1, len(library.statements)).astype(np.float32)
     return chances, make_batch(
-        chosen, _store(library), random=np.array(random, int), mined=mined or {}, log_chances=chances, max_tokens=400
+        chosen,
+        _store(library),
+        random=np.array(random, int),
+        mined=mined or {},
+        log_chances=chances,
+        usage=Usage(np.arange(len(library.statements)), library.conjectures),
+        max_tokens=400,
     )
 
 
@@ -81,3 +88,11 @@ def test_an_epoch_has_each_conjecture_once_in_another_order_each_time(deepmath_f
     data.trainer.global_step += 2  # two batches of this epoch are done
     rest = [i for batch in data.train_dataloader() for i in batch.conjectures.indices.tolist()]
     assert rest == orders[1][16:]
+
+
+def test_the_batch_does_not_know_what_its_own_conjectures_list(deepmath_folder):
+    library = read_library(deepmath_folder)
+    chosen, others = library.conjectures[:6], library.conjectures[6:]
+    _, batch = _batch(library, chosen)
+    for premise, counts in zip(batch.premises.indices, batch.usage.tolist(), strict=True):
+        assert counts == [sum(premise in c.useful for c in others), sum(premise in c.useless for c in others)]

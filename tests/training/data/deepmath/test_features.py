@@ -84,7 +84,7 @@ def test_the_graph_computes_what_training_has_as_a_matrix(common, monkeypatch, m
     statements = _statements(max_words=max_words)
     rows = statements.rows(np.arange(5))
     model = _model(rows, max_words)
-    ((places, inputs),) = FeatureStore(statements.matrix(rows)).chunks(np.arange(5), 0)
+    ((places, inputs),) = FeatureStore(statements.matrix(rows), statements.keys).chunks(np.arange(5), 0)
     assert places.tolist() == [0, 1, 2, 3, 4]
     want = torch.from_numpy(statements.matrix(rows).toarray()) @ model.table
     torch.testing.assert_close(model(*inputs), want)
@@ -110,7 +110,7 @@ def test_dropout_hides_features_and_keeps_the_mean():
     rows = statements.rows(np.arange(5))
     model = _model(rows)
     model.dropout = 0.5
-    ((_, inputs),) = FeatureStore(statements.matrix(rows)).chunks(np.array([0]), 0)
+    ((_, inputs),) = FeatureStore(statements.matrix(rows), statements.keys).chunks(np.array([0]), 0)
     want = model(*inputs)
     model.train()
     drawn = torch.stack([model(*inputs) for _ in range(4000)])
@@ -122,7 +122,7 @@ def test_only_the_rows_of_a_batch_get_a_gradient():
     statements = _statements()
     rows = statements.rows(np.arange(5))
     model = _model(rows).train()
-    ((_, inputs),) = FeatureStore(statements.matrix(rows)).chunks(np.array([3]), 0)
+    ((_, inputs),) = FeatureStore(statements.matrix(rows), statements.keys).chunks(np.array([3]), 0)
     model(*inputs).sum().backward()
     assert model.table.grad.is_sparse
     touched = model.table.grad.coalesce().indices()[0].tolist()

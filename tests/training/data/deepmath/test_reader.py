@@ -5,7 +5,15 @@ import tarfile
 
 import pytest
 
-from neurips16.training.data.deepmath.reader import normalise, read_definitions, read_library, split_of, split_statement
+from neurips16.training.data.deepmath.module import DeepMathData
+from neurips16.training.data.deepmath.reader import (
+    normalise,
+    read_definitions,
+    read_library,
+    read_proofs,
+    split_of,
+    split_statement,
+)
 from neurips16.training.errors import DataError
 
 
@@ -85,3 +93,36 @@ def test_the_real_set_has_the_counts_of_its_description(real_deepmath):
     assert len(library.names) == library.ordered == 77_212
     assert len(library.conjectures) == 31_924
     assert all(c.useful.max() < c.statement for c in library.conjectures)
+
+
+def test_proofs_that_were_found_become_positives(deepmath_folder, tmp_path):
+    library = read_library(deepmath_folder)
+    trained = next(c for c in library.select("train") if len(c.useless) > 1)
+    tested = library.select("test")[0]
+    names = library.names
+    wrongly_useless = names[trained.useless[0]]
+    (tmp_path / "proofs").write_text(
+        f"{trained.name} {wrongly_useless} unknown_name {names[-1]}\n"  # the last stands after the conjecture
+        f"{names[5]} {names[2]}\n{tested.name} {names[0]}\n\nunknown {names[0]}\n"
+    )
+    proofs = read_proofs(tmp_path / "proofs", library)
+    assert {p.name: [names[i] for i in p.useful] for p in proofs} == {
+        trained.name: [wrongly_useless],
+        names[5]: [names[2]],
+        tested.name: [names[0]],
+    }
+    data = DeepMathData(str(deepmath_folder), from_proofs=str(tmp_path / "proofs"))
+    known = {c.name: c for c in data.library.conjectures}
+    assert trained.useless[0] in known[trained.name].useful
+    assert trained.useless[0] not in known[trained.name].useless
+    assert set(trained.useful) <= set(known[trained.name].useful)
+    assert (names[5] in known) == (split_of(names[5]) == "train")
+    assert known[tested.name].useful.tolist() == tested.useful.tolist()
+
+
+def test_a_file_without_proofs_is_refused(deepmath_folder, tmp_path):
+    library = read_library(deepmath_folder)
+    (tmp_path / "proofs").write_text("nothing of ours\n")
+    for path, what in ((tmp_path / "proofs", "no proof of a statement"), (tmp_path / "none", "cannot be read")):
+        with pytest.raises(DataError, match=what):
+            read_proofs(path, library)

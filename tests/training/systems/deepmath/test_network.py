@@ -8,6 +8,7 @@ from neurips16.training.data.deepmath.batches import Statements
 from neurips16.training.data.deepmath.module import DeepMathData
 from neurips16.training.data.deepmath.reader import normalise
 from neurips16.training.systems.deepmath.network import DeepMath
+from neurips16.training.systems.deepmath.usage_memory import usage_features
 
 TINY = {
     "channels": (6, 8, 10),
@@ -26,9 +27,12 @@ def _data(folder, **options) -> DeepMathData:
 def _model(data: DeepMathData, **options) -> DeepMath:
     torch.manual_seed(0)
     settings = {**TINY, **options}
-    model = DeepMath(data.vocabulary, data.feature_count, level=data.level, max_length=data.max_length, **settings)
+    model = DeepMath(
+        data.vocabulary, data.feature_count, data.remembered, data.level, max_length=data.max_length, **settings
+    )
     if data.level == "features":
         model.features.fill(data.features)
+        model.memory.fill(data.usage.table)
     model.log = model.log_dict = lambda *a, **k: None
     return model
 
@@ -65,8 +69,9 @@ def test_scores_and_logits_are_products_of_the_two_parts(deepmath_folder):
     model = _model(data).eval()
     encodings = model.encode("premise", _statements(data, [3, 9]))
     towers = model.towers
-    (rc, qc, bc), (rp, qp, bp) = towers.conjecture(encodings), towers.premise(encodings)
-    left, right = towers.conjectures(encodings), towers.premises(encodings)
+    usage = usage_features(torch.tensor([[3, 1], [0, 2]]))
+    (rc, qc, bc), (rp, qp, bp) = towers.conjecture(encodings), towers.premise(encodings, usage)
+    left, right = towers.conjectures(encodings), towers.premises(encodings, usage)
     size = towers.rank_size
     torch.testing.assert_close(left[:, :size] @ right[:, :size].T, towers.scales[0] * rc @ rp.T + bp[:, 0])
     torch.testing.assert_close(left[:, size:] @ right[:, size:].T, towers.scales[1] * qc @ qp.T + bc[:, 1:] + bp[:, 1])

@@ -71,7 +71,8 @@ def test_effective_draws_of_independent_draws_are_all_of_them():
     stuck = np.repeat(independent[:, :1], 50, 1)
     means = np.stack([1 - stuck.mean(1), stuck.mean(1)], 1)[:, None]
     assert effective_draws(means, 50)[0] == pytest.approx(2000, rel=0.02)
-    assert np.isnan(effective_draws(means[:1], 50)[0])
+    mixing = np.array([[[0.4, 0.6]]])  # of one chain, which nothing is beside
+    assert np.isnan(effective_draws(mixing, 50)[0])
 
 
 def test_arviz_finds_as_many_effective_draws():
@@ -80,6 +81,16 @@ def test_arviz_finds_as_many_effective_draws():
     drawn = sample(Potts.of(upper + upper.T, np.zeros((4, 2))), chains=200, sweeps=500, trace=True)
     theirs = arviz.ess(drawn.trace[:, :, 0].astype(float), method="mean")
     assert drawn.effective[0] == pytest.approx(float(theirs), rel=0.25)
+
+
+@pytest.mark.parametrize("chains", [1, 6])
+def test_a_variable_that_never_changes_is_worth_every_draw_as_in_arviz(chains):
+    arviz = pytest.importorskip("arviz", reason="arviz is not installed")
+    held = Potts.of(np.zeros((2, 2)), np.array([[0.0, 1e3], [0.0, 0.0]]))
+    drawn = sample(held, chains=chains, sweeps=40, trace=True)
+    assert (drawn.trace[:, :, 0] == 1).all()
+    assert drawn.effective[0] == chains * 40 == arviz.ess(drawn.trace[:, :, 0].astype(float))
+    assert np.isnan(drawn.effective[1]) == (chains == 1)
 
 
 def test_noise_is_the_same_for_arrays_and_tensors():

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from neurips16.training.command import cross_validate as command
-from neurips16.training.cross_validation import cross_validate, last_checkpoint, train_fold
+from neurips16.training.cross_validation import cross_validate, train_fold
 from neurips16.training.data.esc50.module import SoundBatch
 from neurips16.training.errors import DataError, UnknownSystemError
-from neurips16.training.run import run_training
+from neurips16.training.run import last_checkpoint, run_training
 from neurips16.training.system import PRESETS, load_module
 from neurips16.training.systems.sound_classifier.network import SoundClassifier, StepScores, trunk_state
 from neurips16.training.systems.soundnet.network import SoundNet
@@ -177,8 +177,7 @@ def test_the_papers_classifier_is_fitted_to_given_features(sound_folder, tmp_pat
     weights = _save(SoundNet(width=1 / 8, objects=3, scenes=2, initialisation="he"), tmp_path / "soundnet.ckpt")
     run = tmp_path / "svm"
     extra = [*SMALL, f"--model.trunk_weights={weights}", "--data.held_out_fold=1"]
-    run_training("sound_classifier", "paper", sound_folder, run, extra)
-    module = load_module(last_checkpoint(run))
+    module = load_module(run_training("sound_classifier", "paper", sound_folder, run, extra))
     given = load_module(weights).trunk.state_dict()
     for name, value in module.trunk.state_dict().items():
         if "num_batches" not in name:
