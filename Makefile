@@ -77,15 +77,8 @@ wheel: $(VENV)/.dev ## A wheel with the native libraries inside, which needs no 
 		>build/wheel/auditwheel.log 2>&1 || { cat build/wheel/auditwheel.log; exit 1; }
 	@echo "==> $$(ls build/dist/*.whl)"
 
-# -s, or pytest keeps the sanitizers' report to itself.
-SANITIZED := $(CURDIR)/build/sanitize/libneurips16_ops.so
-sanitize: $(VENV)/.dev ## The CPU kernels' tests under AddressSanitizer and UBSan
-	@cmake -S . -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNEURIPS16_NATIVE=ON -DNEURIPS16_CUDA=OFF \
-		-DNEURIPS16_SANITIZE=address,undefined
-	@cmake --build build/sanitize --target neurips16_ops
-	@NEURIPS16_OPS_LIBRARY=$(SANITIZED) NEURIPS16_REQUIRE_OPS=1 ASAN_OPTIONS=detect_leaks=0 \
-		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
-		$(BIN)/python -m pytest -q -s -p no:cacheprovider tests/export/ops -k "native or Native or kernel"
+sanitize: $(VENV)/.dev ## The native code under sanitizers, fuzzers, clang-tidy; SANITIZE_ARGS="--fuzz-seconds 3600" fuzzes an hour
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python deploy/sanitize.py $(SANITIZE_ARGS)
 
 docs: $(VENV)/.dev ## The documentation, into build/docs; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

@@ -6,6 +6,7 @@ packages below one folder called `neurips16`: links to the checkout's folders ar
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from neurips16.clients.tasks import found_tasks
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "build/docs-source/neurips16"
 FIELDS = ROOT / "serving/backends/onnxruntime/fields.def"
+SUITE = ROOT / "docs/records/onnx-suite.json"
 FIELD = re.compile(r'^FIELD\("([^"]+)", (\w+), (\w+), "([^"]*)"\)$', re.MULTILINE)
 DRIVERS = ("client.Client", "async_client.AsyncClient", "in_process.LocalClient")
 PACKAGES = ("clients", "export", "serving", "training")
@@ -38,6 +40,7 @@ def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, "reference/commands.md", content=commands()))
     files.append(File.generated(config, "reference/clients.md", content=clients()))
     files.append(File.generated(config, "reference/fields.md", content=fields()))
+    files.append(File.generated(config, "reference/onnx-suite.md", content=onnx_suite()))
     files.append(File.generated(config, "security.md", content=security()))
     return files
 
@@ -55,6 +58,24 @@ def fields() -> str:
     for path, here, image, note in FIELD.findall(FIELDS.read_text()):
         text = note.replace("|", "\\|")
         rows.append(f"| `{path}` | {words[here]} | {words[image]} | {text} |")
+    return "\n".join(rows) + "\n"
+
+
+def onnx_suite() -> str:
+    """What came of ONNX's own node cases, from the recorded run."""
+    found = json.loads(SUITE.read_text())
+    rows = [
+        "# ONNX's own test suite\n",
+        f"The {found['cases']} node cases of onnx {found['onnx']}, served without a config.pbtxt and asked over gRPC, "
+        f"with ONNX Runtime {found['onnxruntime']}: {found['right']} are answered as in process, {len(found['wrong'])} "
+        f"wrongly, {len(found['refused'])} are refused when they load. Left out: {found['not_in_process']} that ONNX "
+        f"Runtime does not run in process, and {found['beyond_tensors']} of sequences, maps or optional values, which "
+        "Triton has no type for.\n",
+        "`ONNX_SUITE_EVERY=1 ONNX_SUITE_RECORD=docs/records/onnx-suite.json pytest tests/serving/test_onnx_suite.py`\n",
+        "| refused | reason |",
+        "|---|---|",
+    ]
+    rows += [f"| `{name}` | {reason.replace('|', ' ')} |" for name, reason in sorted(found["refused"].items())]
     return "\n".join(rows) + "\n"
 
 

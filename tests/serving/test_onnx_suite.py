@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tritonclient.grpc as grpc_client
@@ -18,6 +21,7 @@ from neurips16.serving.errors import ModelFailedError
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
 
 EVERY = int(os.environ.get("ONNX_SUITE_EVERY", "25"))  # of the node cases, by name
+RECORD = os.environ.get("ONNX_SUITE_RECORD")  # a file for what came of it, which the documentation shows
 REFUSALS = ("which Triton cannot express", "which Triton has no type for", "which Triton's dims cannot say")
 
 
@@ -40,15 +44,18 @@ def runs_in_process(model: bytes, feed: dict[str, np.ndarray]) -> list[np.ndarra
 
 
 def test_every_case_is_answered_as_in_process_or_refused_by_name(needs_triton, tmp_path):
+    untyped = failing = 0
     asked: dict[str, tuple[dict[str, np.ndarray], list[str], list[np.ndarray]]] = {}
     for case in cases():
         model, content = case.model, case.model.SerializeToString()
         if not all(entry.type.HasField("tensor_type") for entry in [*model.graph.input, *model.graph.output]):
-            continue  # sequences, maps and optional types: `test_what_triton_cannot_express_is_refused_by_name`
+            untyped += 1  # sequences, maps and optional types: `test_what_triton_cannot_express_is_refused_by_name`
+            continue
         values = [np.asarray(value) for value in case.data_sets[0][0]]
         feed = dict(zip([entry.name for entry in model.graph.input], values, strict=False))
         want = runs_in_process(content, feed)
         if want is None:
+            failing += 1
             continue
         target = tmp_path / case.name / "1"
         target.mkdir(parents=True)
@@ -88,6 +95,11 @@ def test_every_case_is_answered_as_in_process_or_refused_by_name(needs_triton, t
                     break
             else:
                 right += 1
+    if RECORD:
+        kinds = {"cases": len(cases()), "beyond_tensors": untyped, "not_in_process": failing, "right": right}
+        versions = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "every": EVERY}
+        text = json.dumps({**versions, **kinds, "wrong": wrong, "refused": refused}, indent=1, sort_keys=True)
+        Path(RECORD).write_text(text + "\n")
     unnamed = {name: reason for name, reason in refused.items() if not any(words in reason for words in REFUSALS)}
     assert not wrong
     assert not unnamed
