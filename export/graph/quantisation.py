@@ -26,6 +26,7 @@ from neurips16.export.spec import STORED_WEIGHTS, ModelSpec, embed_spec
 
 Arrays = Mapping[str, np.ndarray]
 QUANTISED = ("Conv", "Gemm", "MatMul")
+_REFUSALS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)  # ValueError: no input was read
 
 
 def quantise(source: Path, path: Path, spec: ModelSpec, calibration: Iterable[Arrays]) -> None:
@@ -53,7 +54,7 @@ def quantise(source: Path, path: Path, spec: ModelSpec, calibration: Iterable[Ar
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
-    except (*ORT_ERRORS, ValueError) as error:  # ValueError: no input was read
+    except _REFUSALS as error:
         raise ExportError(f"{spec.name} cannot be quantised: {error}") from error
     model = onnx.load(path)
     if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):

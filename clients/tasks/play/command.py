@@ -37,10 +37,10 @@ def play(
         if environment != policy.environment:
             raise InvalidInputError(f"the server's models play {policy.environment}, not {environment}")
         played: list[dict[str, Any]] = []
-        for number, one in enumerate(play_episodes(client, policy, make_environment(environment), episodes, seed)):
-            played.append({"episode": number, "return": one.gained, "steps": one.steps, "goals": one.goals})
+        for number, episode in enumerate(play_episodes(client, policy, make_environment(environment), episodes, seed)):
+            played.append({"episode": number, "return": episode.gained, "steps": episode.steps, "goals": episode.goals})
             if number == 0 and gif is not None:
-                write_animation(gif, one.frames, scale=PIXELS)
+                write_animation(gif, episode.frames, scale=PIXELS)
     if as_json:
         for one in played:
             typer.echo(json.dumps(one))

@@ -23,7 +23,13 @@ KEY, DOOR = 2, 3
 START = (0, 1)
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # up, down, left, right
 LONGEST, SHORTEST = 200, 31
-COLOURS = {"floor": 40, "wall": 110, "ladder": (140, 90, 40), "key": (230, 200, 40), "door": (160, 40, 160)}
+COLOURS: dict[str, int | tuple[int, int, int]] = {
+    "floor": 40,
+    "wall": 110,
+    "ladder": (140, 90, 40),
+    "key": (230, 200, 40),
+    "door": (160, 40, 160),
+}
 AGENT, HOLDER = (240, 240, 240), (250, 240, 90)  # the agent without and with the key
 
 
