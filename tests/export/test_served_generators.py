@@ -160,7 +160,7 @@ def test_commands_name_what_is_wrong_in_one_line(command, tmp_path):
         (["infogan", "--category", 9], "error: category 9 is out of range: infogan takes 0 to 3\n"),
         (
             ["infogan", "--category", "three"],
-            "error: --category is whole numbers with commas between them, got 'three'\n",
+            "error: --category takes whole numbers with commas between them, got 'three'\n",
         ),
         (["dgn-am", "--steps", 0], "error: steps 0 is out of range: dgn_am takes 1 to 400\n"),
     ):

@@ -190,6 +190,7 @@ class TestServer:
                     assert client.get_model_config(model).config.max_batch_size == 3
                 end(server)
             client.unload_model("unlike", headers=admin)
+            assert eventually(lambda: "unlike" not in server.loaded_models())  # it goes when it has no request left
             end(server)
             assert not client.is_model_ready("unlike")
 
@@ -283,9 +284,16 @@ def crashing_library(tmp_path_factory) -> Path:
 
 @pytest.mark.triton
 def test_a_model_that_crashes_the_server_is_named_and_after_three_times_left_out(
-    needs_triton, repository, crashing_library, caplog
+    needs_triton, repository, crashing_library, caplog, monkeypatch
 ):
     model = add_crashing(repository, crashing_library)
+    noted, crashed = [], Quarantine.crashed
+
+    def note(self, activities):
+        noted.extend((one.model, one.crashed) for one in activities)
+        return crashed(self, activities)
+
+    monkeypatch.setattr(Quarantine, "crashed", note)
     with (
         TritonServer(repository, **PORTS, op_libraries=[str(crashing_library)]) as server,
         grpc_client.InferenceServerClient(server.url) as client,
@@ -315,6 +323,7 @@ def test_a_model_that_crashes_the_server_is_named_and_after_three_times_left_out
             infer(client, model, {"x": X - 1})
         assert eventually(lambda: server.restarts == 4 and server.ready())  # one crash more is the first again
         np.testing.assert_array_equal(infer(client, model, {"x": X})["y"], X)
+    assert noted == 4 * [(model, True)]  # so none is blamed of others that run at that moment
     assert "Triton ended by itself with status -11, at model 'soak_crashing' version 1 with 'x' [2, 3]" in caplog.text
     assert "model 'soak_crashing' is not served any more: it crashed the server 3 times" in caplog.text
 

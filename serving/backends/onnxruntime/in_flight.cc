@@ -9,6 +9,7 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <mutex>
 
 #include "error.h"
 
@@ -29,15 +30,29 @@ void on_crash(int number) {
   raise(number);  // comes when this handler has returned, and ends the process as it would have
 }
 
+// Has crashes marked, also where the server has set handlers of its own since: its main program does so after the models
+// are loaded. Cheap enough for each request: five system calls that change nothing.
 void mark_crashes() {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
   struct sigaction action {};
   action.sa_handler = on_crash;
   action.sa_flags = SA_ONSTACK;
-  for (std::size_t i = 0; i < kCrashes.size(); ++i) sigaction(kCrashes[i], &action, &before[i]);
+  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
+    struct sigaction current {};
+    sigaction(kCrashes[i], nullptr, &current);
+    if (current.sa_handler == on_crash) continue;
+    before[i] = current;
+    sigaction(kCrashes[i], &action, nullptr);
+  }
 }
 
 void restore_signals() {
-  for (std::size_t i = 0; i < kCrashes.size(); ++i) sigaction(kCrashes[i], &before[i], nullptr);
+  for (std::size_t i = 0; i < kCrashes.size(); ++i) {
+    struct sigaction current {};
+    sigaction(kCrashes[i], nullptr, &current);
+    if (current.sa_handler == on_crash) sigaction(kCrashes[i], &before[i], nullptr);
+  }
 }
 
 }  // namespace
@@ -87,6 +102,7 @@ InFlight::Slot::~Slot() {
 
 void InFlight::Slot::begin(Activity activity, std::string_view detail) {
   if (record_ == nullptr) return;
+  mark_crashes();
   const std::size_t shown = std::min(detail.size(), sizeof(record_->text) - used_ - 1);
   std::memcpy(record_->text + used_, detail.data(), shown);
   record_->text[used_ + shown] = '\0';

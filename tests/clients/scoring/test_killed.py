@@ -163,8 +163,10 @@ def test_sigint_ends_the_command_at_once_and_it_goes_on(start, tmp_path):
     while count(tmp_path / "out", "results/*") < 3:
         time.sleep(0.001)
         assert process.poll() is None
+    process.send_signal(signal.SIGSTOP)  # else it may have ended before its children are listed
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     said, _ = process.communicate(timeout=20)
     assert process.returncode != 0
     assert b"Traceback" not in said

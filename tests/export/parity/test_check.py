@@ -401,6 +401,7 @@ class TestMetrics:
             "torch": 0.8,
             "onnx": 0.5,
             "allowed_loss": 0.01,
+            "lower_is_better": False,
         }
 
 

@@ -127,6 +127,7 @@ def _read_xml(path: Path) -> list[tuple[str, list[float], bool]]:
         raise DataError(f"{path} is no annotation of PASCAL VOC: {error}") from error
 
 
+_LARGEST = float(np.finfo(np.float32).max)
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -174,7 +175,7 @@ def _coco_files(annotations: Path, split: str) -> list[Path]:
 
 
 def _finite(box: list[float]) -> list[float]:
-    if not all(abs(edge) <= np.finfo(np.float32).max for edge in box):  # false of NaN, too
+    if not all(abs(edge) <= _LARGEST for edge in box):  # false of NaN, too
         raise ValueError(f"the box {box} is not finite")
     return box
 
