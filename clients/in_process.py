@@ -266,6 +266,7 @@ def make_session(path: Path, *, threads: int, op_library: str | os.PathLike[str]
     Raises:
         InvalidInputError: the file or the library cannot be loaded, or ONNX Runtime is not there.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

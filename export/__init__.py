@@ -7,8 +7,13 @@ its module's.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# From 1.32 on, ONNX Runtime keeps a file of events in the home folder, and sends them to its makers. It reads this when
+# it is imported; who wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from neurips16.export.errors import (

@@ -102,6 +102,8 @@ def server_environment(library_folders: Iterable[Path]) -> dict[str, str]:
     variables["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
     # Otherwise each of the server's many threads keeps a heap of its own, and what was freed with it.
     variables.setdefault("MALLOC_ARENA_MAX", "2")
+    # From 1.32 on, ONNX Runtime would keep a file of events in the home folder, and send them to its makers.
+    variables.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return variables
 
 

@@ -7,6 +7,7 @@ A teacher is an ONNX file that takes one batch of pictures and gives one batch o
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def _picture(path: Path) -> np.ndarray:
 
 def _teacher(path: str | Path) -> Callable[[np.ndarray], Iterator[np.ndarray]]:
     """A function from pictures uint8 [N, 224, 224, 3] to distributions float32 [N][classes]."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
     import onnxruntime
 
     if not Path(path).is_file():
