@@ -24,6 +24,7 @@ from neurips16.training.data.deepmath.reader import Conjecture, normalise, read_
 from neurips16.training.data.deepmath.tokens import Tokenizer
 from neurips16.training.system import load_module
 from neurips16.training.systems.deepmath.network import DeepMath
+from neurips16.training.systems.deepmath.usage_memory import UsageMemory
 
 VOCABULARY = sorted(set("".join(map(normalise, SAMPLE_STATEMENTS))) | set("tra0123456789kXYZ"))
 
@@ -89,6 +90,25 @@ def test_an_empty_text_is_read_as_nothing():
     tokens, lengths = FormulaReader(VOCABULARY, 120)(torch.zeros(2, 3, dtype=torch.uint8))
     assert lengths.tolist() == [0, 0]
     assert (tokens == -1).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own
+def test_keys_of_long_statements_are_exact_in_the_graph(tmp_path):
+    class Keys(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.memory = UsageMemory(1)
+
+        def forward(self, low):
+            return self.memory.keys(low)
+
+    low = torch.from_numpy(np.random.default_rng(0).integers(0, 1 << 32, (20, 300)))
+    program = torch.onnx.export(Keys().eval(), (low,), dynamo=True, verbose=False)
+    program.save(tmp_path / "keys.onnx")
+    session = ort.InferenceSession(tmp_path / "keys.onnx", providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {session.get_inputs()[0].name: low.numpy()})
+    assert got.max() > 1 << 53  # where doubles, by which ONNX Runtime sums, have gaps
+    np.testing.assert_array_equal(got, Keys()(low).numpy())
 
 
 def test_the_graph_reads_words_as_the_training_does():

@@ -35,8 +35,14 @@ class UsageMemory(nn.Module):
             self.get_buffer(name).copy_(torch.from_numpy(getattr(table, name)))
 
     def keys(self, low: Tensor) -> Tensor:
-        """The keys int64 [N] of statements, given as the lower halves of their words' hashes [N, L], 0 behind them."""
-        return (low * self.factors[: low.shape[1]].to(torch.int64)).sum(dim=1)
+        """The keys int64 [N] of statements, given as the lower halves of their words' hashes [N, L], 0 behind them.
+
+        Summed in halves of 16 bits: ONNX Runtime sums whole numbers as doubles, which are exact below 2^53 only.
+        """
+        factors = self.factors[: low.shape[1]].to(torch.int64)
+        rest = low % (1 << 16)
+        upper = (low - rest) // (1 << 16)
+        return (upper * factors).sum(dim=1) * (1 << 16) + (rest * factors).sum(dim=1)
 
     def forward(self, keys: Tensor) -> Tensor:
         """Keys int64 [N] to counts int64 [N, 2]: 0 and 0 for a statement that training did not list."""
