@@ -37,7 +37,13 @@ def start(scoring_repository, statements):
         usual = ["--models", scoring_repository, "--column", "text", "--keep", "id", "--shard-rows", SHARD_ROWS]
         arguments = ["score", "embed", statements, output, *usual, "--workers", workers]
         started.append(
-            subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                [COMMAND, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                # Ignored, and inherited, where the tests run in the background of a script.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         )
         return started[-1]
 
